@@ -1,0 +1,1 @@
+//! Composition of the stages and the operator's commands.

@@ -1,0 +1,21 @@
+//! The domain of Trailwarden: what an activity, a principal, a detection, a case and a verdict are,
+//! and every decision made about them.
+//!
+//! Nothing here reads a file, a clock or the network, and nothing is asynchronous: each decision is a
+//! function of its arguments, so a test drives it with plain values and a replay gives the same bytes.
+
+pub mod activity;
+pub mod api;
+pub mod case;
+pub mod detection;
+pub mod feature;
+pub mod level;
+pub mod link;
+pub mod negotiation;
+pub mod plan;
+pub mod policy;
+pub mod record;
+pub mod registry;
+pub mod resource;
+pub mod time;
+pub mod window;

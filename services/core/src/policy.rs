@@ -1,0 +1,1 @@
+//! IAM policy documents, as far as a decision needs them.
