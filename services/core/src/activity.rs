@@ -56,9 +56,7 @@ impl Activity<'_> {
 /// Whether an error code says that permission was lacking. Services spell it in many ways
 /// (`AccessDenied`, `AccessDeniedException`, `Client.UnauthorizedOperation`, `UnauthorizedAccess`, ...).
 pub fn is_denial(error_code: &str) -> bool {
-    ["AccessDenied", "Unauthorized", "NotAuthorized", "Forbidden"]
-        .iter()
-        .any(|word| error_code.contains(word))
+    ["AccessDenied", "Unauthorized", "NotAuthorized", "Forbidden"].iter().any(|word| error_code.contains(word))
 }
 
 /// An activity with all that was read off its raw record while that was still in memory.

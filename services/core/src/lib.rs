@@ -6,11 +6,14 @@
 
 pub mod activity;
 pub mod api;
+pub mod baseline;
 pub mod case;
 pub mod detection;
 pub mod feature;
+pub mod hash;
 pub mod level;
 pub mod link;
+pub mod live;
 pub mod negotiation;
 pub mod plan;
 pub mod policy;

@@ -41,12 +41,7 @@ pub struct RecordView<'a> {
 impl<'a> RecordView<'a> {
     /// `raw` is the record's JSON text, already known to be well-formed and of bounded depth.
     pub fn new(raw: &'a str, head: Head<'a>, head_is_partial: bool) -> Self {
-        Self {
-            head,
-            raw,
-            head_is_partial,
-            tree: OnceCell::new(),
-        }
+        Self { head, raw, head_is_partial, tree: OnceCell::new() }
     }
 
     pub fn raw(&self) -> &'a str {
@@ -55,8 +50,7 @@ impl<'a> RecordView<'a> {
 
     /// The whole record as a tree; `Value::Null` if the text does not parse.
     pub fn tree(&self) -> &Value {
-        self.tree
-            .get_or_init(|| serde_json::from_str(self.raw).unwrap_or(Value::Null))
+        self.tree.get_or_init(|| serde_json::from_str(self.raw).unwrap_or(Value::Null))
     }
 
     /// A head field's text by its dotted path: outer `None` when the path is not a head field (ask the tree),

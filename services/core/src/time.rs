@@ -68,10 +68,7 @@ mod tests {
         let time = Timestamp::parse("2024-07-30T21:31:21Z").expect("valid");
         assert_eq!(time.to_string(), "2024-07-30T21:31:21Z");
         assert_eq!((time.hour_of_day(), time.weekday()), (21, 1));
-        assert_eq!(
-            Timestamp::parse("2024-07-30T21:31:21.250Z").map(Timestamp::as_millis),
-            Some(1_722_375_081_250)
-        );
+        assert_eq!(Timestamp::parse("2024-07-30T21:31:21.250Z").map(Timestamp::as_millis), Some(1_722_375_081_250));
         for bad in ["", "...", "2024-07-30", "2024-13-30T00:00:00Z", "yesterday"] {
             assert_eq!(Timestamp::parse(bad), None, "{bad}");
         }

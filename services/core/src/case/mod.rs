@@ -1,5 +1,10 @@
 //! Cases: the signals of one lineage, in time. A signal is an activity worth keeping, about 1 % of all.
 
+mod builder;
+mod lineage;
+
+pub use builder::{Builder, Limits};
+
 use crate::activity::{Activity, Credential, Details, PrincipalKind};
 use crate::detection::RuleIndex;
 use crate::feature::FeatureVector;

@@ -1,0 +1,135 @@
+//! Which credentials belong together: union-find over links, forgetting links that nothing renewed.
+
+use std::collections::HashMap;
+
+use crate::hash::hash64_of;
+use crate::link::Node;
+use crate::time::{HOUR_MS, Timestamp};
+
+/// How long a link holds after it was last seen: the longest role session (12 h) chained twice, and a day.
+const LINK_LIFETIME_MS: i64 = 36 * HOUR_MS;
+/// Links held at once. Beyond it those not renewed longest are forgotten early, and counted.
+const LINKS_MAX: usize = 250_000;
+
+/// A node by its hash; the same node has the same key in every run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct NodeKey(u64);
+
+impl NodeKey {
+    /// `None` for a node without a name, which links nothing.
+    pub(super) fn of(node: &Node) -> Option<Self> {
+        let (kind, name) = match node {
+            Node::Session(name) => ("session", name),
+            Node::Principal(name) => ("principal", name),
+            Node::Instance(name) => ("instance", name),
+        };
+        (!name.is_empty()).then(|| Self(hash64_of([kind, name])))
+    }
+
+    pub(super) fn of_session(session: &str, principal: &str) -> Self {
+        match session {
+            "" => Self(hash64_of(["principal", principal])),
+            _ => Self(hash64_of(["session", session])),
+        }
+    }
+}
+
+/// All links that hold, and the lineages they make.
+#[derive(Debug, Default)]
+pub(super) struct Lineages {
+    links: HashMap<(NodeKey, NodeKey), Timestamp>,
+    parents: HashMap<NodeKey, NodeKey>,
+    last_expiry: Option<Timestamp>,
+    forgotten: u64,
+}
+
+impl Lineages {
+    /// Joins two nodes; returns their former lineages when they were apart, first the one that goes on.
+    pub(super) fn join(&mut self, a: NodeKey, b: NodeKey, at: Timestamp) -> Option<(NodeKey, NodeKey)> {
+        let held = self.links.entry((a, b)).or_insert(at);
+        *held = (*held).max(at);
+        self.union(a, b)
+    }
+
+    /// The lineage a node belongs to, named by one of its nodes.
+    pub(super) fn find(&mut self, node: NodeKey) -> NodeKey {
+        let mut root = node;
+        while let Some(parent) = self.parents.get(&root) {
+            root = *parent;
+        }
+        let mut step = node;
+        while step != root {
+            let Some(next) = self.parents.insert(step, root) else {
+                break;
+            };
+            step = next;
+        }
+        root
+    }
+
+    /// Links forgotten early for want of room.
+    pub(super) fn forgotten(&self) -> u64 {
+        self.forgotten
+    }
+
+    /// Drops links that nothing renewed, at most once an hour of event time. Returns whether lineages may
+    /// have new names, so that what is keyed by them must be keyed again.
+    pub(super) fn expire(&mut self, now: Timestamp) -> bool {
+        let last = *self.last_expiry.get_or_insert(now);
+        if now.since_ms(last) < HOUR_MS && self.links.len() <= LINKS_MAX {
+            return false;
+        }
+        self.last_expiry = Some(now);
+        self.links.retain(|_, at| now.since_ms(*at) <= LINK_LIFETIME_MS);
+        if self.links.len() > LINKS_MAX {
+            let mut order: Vec<(Timestamp, (NodeKey, NodeKey))> =
+                self.links.iter().map(|(link, at)| (*at, *link)).collect();
+            order.sort_unstable();
+            let excess = order.len() - LINKS_MAX * 7 / 8;
+            for (_, link) in &order[..excess] {
+                self.links.remove(link);
+            }
+            self.forgotten += excess as u64;
+        }
+        self.parents.clear();
+        let links: Vec<(NodeKey, NodeKey)> = self.links.keys().copied().collect();
+        for (a, b) in links {
+            self.union(a, b);
+        }
+        true
+    }
+
+    fn union(&mut self, a: NodeKey, b: NodeKey) -> Option<(NodeKey, NodeKey)> {
+        let (a, b) = (self.find(a), self.find(b));
+        if a == b {
+            return None;
+        }
+        // The smaller key is the root, so a lineage has the same name whatever the order of its links.
+        let (root, child) = (a.min(b), a.max(b));
+        self.parents.insert(child, root);
+        Some((root, child))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(name: &str) -> NodeKey {
+        NodeKey::of(&Node::Session(name.to_owned())).expect("named")
+    }
+
+    #[test]
+    fn joins_and_forgets() {
+        let mut lineages = Lineages::default();
+        let hour = |hours: i64| Timestamp::from_millis(hours * HOUR_MS);
+        lineages.expire(hour(0));
+        lineages.join(key("a"), key("b"), hour(0));
+        lineages.join(key("b"), key("c"), hour(30));
+        assert_eq!(lineages.find(key("a")), lineages.find(key("c")));
+        assert!(lineages.expire(hour(40)));
+        assert_ne!(lineages.find(key("a")), lineages.find(key("c")));
+        assert_eq!(lineages.find(key("b")), lineages.find(key("c")));
+        assert_eq!(NodeKey::of(&Node::Session(String::new())), None);
+    }
+}
