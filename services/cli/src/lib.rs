@@ -1,1 +1,3 @@
 //! Composition of the stages and the operator's commands.
+
+pub mod config;

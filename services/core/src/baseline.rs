@@ -4,8 +4,9 @@
 //! of (epoch, live windows, event) and replay. Counts halve every 15 days: a profile speaks of about
 //! the last month and is no clock. What was evicted or never seen for long enough is unknown, not new.
 
-use std::collections::HashMap;
 use std::hash::Hash;
+
+use rustc_hash::FxHashMap;
 
 use crate::activity::Activity;
 use crate::api::{AgentFamily, source_network};
@@ -48,7 +49,7 @@ const EVENTS_MIN: f32 = 20.0;
 /// How often each value of one dimension was seen.
 #[derive(Clone, Debug, Default)]
 struct Counts<K> {
-    seen: HashMap<K, Seen>,
+    seen: FxHashMap<K, Seen>,
     /// A value was forgotten: absence no longer proves that it is new.
     evicted: bool,
 }
@@ -88,7 +89,11 @@ impl<K: Hash + Eq + Ord + Clone> Counts<K> {
 }
 
 /// Keeps the `keep` entries with the latest times (ties by key, so every run keeps the same).
-fn evict_oldest<K: Ord + Clone + Hash + Eq, V>(map: &mut HashMap<K, V>, keep: usize, latest: impl Fn(&V) -> Timestamp) {
+fn evict_oldest<K: Ord + Clone + Hash + Eq, V>(
+    map: &mut FxHashMap<K, V>,
+    keep: usize,
+    latest: impl Fn(&V) -> Timestamp,
+) {
     let mut order: Vec<(Timestamp, K)> = map.iter().map(|(key, value)| (latest(value), key.clone())).collect();
     order.sort_unstable();
     for (_, key) in order.iter().take(order.len().saturating_sub(keep)) {
@@ -120,10 +125,10 @@ impl Profile {
             events: 0.0,
             active_hours: 0.0,
             hours: [0.0; 24],
-            apis: Counts { seen: HashMap::new(), evicted: false },
-            networks: Counts { seen: HashMap::new(), evicted: false },
-            regions: Counts { seen: HashMap::new(), evicted: false },
-            agents: Counts { seen: HashMap::new(), evicted: false },
+            apis: Counts { seen: FxHashMap::default(), evicted: false },
+            networks: Counts { seen: FxHashMap::default(), evicted: false },
+            regions: Counts { seen: FxHashMap::default(), evicted: false },
+            agents: Counts { seen: FxHashMap::default(), evicted: false },
         }
     }
 
@@ -182,6 +187,16 @@ pub struct EventKind {
 }
 
 impl EventKind {
+    /// The principal's key.
+    pub fn principal(&self) -> u64 {
+        self.principal
+    }
+
+    /// Who wrote the user agent.
+    pub fn agent(&self) -> AgentFamily {
+        self.agent
+    }
+
     pub fn of(activity: &Activity<'_>) -> Self {
         Self {
             principal: hash64(activity.principal),
@@ -208,11 +223,11 @@ pub struct Baseline {
     limits: Limits,
     /// Hours since 1970 of the running hour; also the epoch's id: all before it is folded.
     hour: i64,
-    running: HashMap<EventKind, Times>,
-    principals: HashMap<u64, Profile>,
-    accounts: HashMap<u64, Profile>,
+    running: FxHashMap<EventKind, Times>,
+    principals: FxHashMap<u64, Profile>,
+    accounts: FxHashMap<u64, Profile>,
     /// By kind of principal: the peers.
-    peers: HashMap<u64, Profile>,
+    peers: FxHashMap<u64, Profile>,
     left_out: u64,
 }
 
@@ -221,10 +236,10 @@ impl Baseline {
         Self {
             limits,
             hour: i64::MIN,
-            running: HashMap::new(),
-            principals: HashMap::new(),
-            accounts: HashMap::new(),
-            peers: HashMap::new(),
+            running: FxHashMap::default(),
+            principals: FxHashMap::default(),
+            accounts: FxHashMap::default(),
+            peers: FxHashMap::default(),
             left_out: 0,
         }
     }
@@ -316,7 +331,7 @@ impl Baseline {
     }
 }
 
-fn fold_into(profiles: &mut HashMap<u64, Profile>, key: u64, kind: &EventKind, times: &Times, limits: &Limits) {
+fn fold_into(profiles: &mut FxHashMap<u64, Profile>, key: u64, kind: &EventKind, times: &Times, limits: &Limits) {
     let profile = profiles.entry(key).or_insert_with(|| Profile::new(times.first));
     profile.decay_to(times.latest);
     profile.fold(kind, times, limits);

@@ -2,6 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::activity::{Activity, PrincipalKind};
+use crate::policy::each;
+use crate::record::RecordView;
+
 /// Something a lineage runs through.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Node {
@@ -18,4 +22,121 @@ pub enum Node {
 pub struct Link {
     pub parent: Node,
     pub child: Node,
+}
+
+/// Most links that one event gives; a command to a large fleet names no more instances than that.
+pub const LINKS_MAX: usize = 16;
+
+/// The links that an event shows: what it issued or took hold of, and what its own credential belongs to.
+///
+/// A user named without its path links to the ARN without a path, since the call does not carry one.
+pub fn issued(view: &RecordView<'_>, activity: &Activity<'_>) -> Vec<Link> {
+    let mut links = Vec::new();
+    if !activity.session.is_empty() {
+        let own = Node::Session(activity.session.to_owned());
+        if matches!(activity.principal_kind, PrincipalKind::IamUser | PrincipalKind::Root)
+            && !activity.principal.is_empty()
+        {
+            let parent = Node::Principal(activity.principal.to_owned());
+            links.push(Link { parent, child: own.clone() });
+        } else if activity.principal_kind == PrincipalKind::Role && is_instance_id(activity.session_name) {
+            let parent = Node::Instance(activity.session_name.to_owned());
+            links.push(Link { parent, child: own });
+        }
+    }
+    if activity.error_code.is_none()
+        && let Some(parent) = actor(activity)
+    {
+        let children = children(view, activity).into_iter().take(LINKS_MAX.saturating_sub(links.len()));
+        links.extend(children.filter(|child| *child != parent).map(|child| Link { parent: parent.clone(), child }));
+    }
+    links
+}
+
+/// Whether a text is an EC2 instance's id: `i-` and 8 to 17 letters or digits.
+pub(crate) fn is_instance_id(text: &str) -> bool {
+    text.strip_prefix("i-")
+        .is_some_and(|id| (8..=17).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+}
+
+/// Who acts, as a node: the session, else a principal that is one person. A role without a session is
+/// many, and a service acts for everyone.
+fn actor(activity: &Activity<'_>) -> Option<Node> {
+    if !activity.session.is_empty() {
+        return Some(Node::Session(activity.session.to_owned()));
+    }
+    let is_one = matches!(
+        activity.principal_kind,
+        PrincipalKind::IamUser | PrincipalKind::Root | PrincipalKind::Federated | PrincipalKind::CrossAccount
+    );
+    (is_one && !activity.principal.is_empty()).then(|| Node::Principal(activity.principal.to_owned()))
+}
+
+fn children(view: &RecordView<'_>, activity: &Activity<'_>) -> Vec<Node> {
+    match (activity.service, activity.call) {
+        (
+            "sts",
+            "AssumeRole"
+            | "AssumeRoleWithSAML"
+            | "AssumeRoleWithWebIdentity"
+            | "GetSessionToken"
+            | "GetFederationToken"
+            | "AssumeRoot",
+        ) => session_at(view, "responseElements.credentials.accessKeyId"),
+        ("iam", "CreateAccessKey") => session_at(view, "responseElements.accessKey.accessKeyId"),
+        ("iam", "CreateLoginProfile" | "UpdateLoginProfile") => view
+            .text("requestParameters.userName")
+            .filter(|name| !name.is_empty())
+            .map(|name| Node::Principal(user_arn(activity, name)))
+            .into_iter()
+            .collect(),
+        ("ssm", "SendCommand") => instances(view, "requestParameters.instanceIds"),
+        ("ssm", "StartSession") => instances(view, "requestParameters.target"),
+        ("ec2-instance-connect", "SendSSHPublicKey" | "SendSerialConsoleSSHPublicKey") => {
+            instances(view, "requestParameters.instanceId")
+        }
+        ("ec2", "ModifyInstanceAttribute") if changes_user_data(view) => {
+            instances(view, "requestParameters.instanceId")
+        }
+        ("ec2", "RunInstances") => view
+            .value("responseElements.instancesSet.items")
+            .into_iter()
+            .flat_map(each)
+            .filter_map(|item| item.get("instanceId")?.as_str())
+            .filter_map(instance)
+            .take(LINKS_MAX)
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn changes_user_data(view: &RecordView<'_>) -> bool {
+    view.value("requestParameters.userData").is_some() || view.text("requestParameters.attribute") == Some("userData")
+}
+
+fn session_at(view: &RecordView<'_>, path: &str) -> Vec<Node> {
+    let key = view.text(path).filter(|key| (16..=128).contains(&key.len()));
+    key.map(|key| Node::Session(key.to_owned())).into_iter().collect()
+}
+
+fn instances(view: &RecordView<'_>, path: &str) -> Vec<Node> {
+    let ids = view.value(path).into_iter().flat_map(each);
+    ids.filter_map(|id| instance(id.as_str()?)).take(LINKS_MAX).collect()
+}
+
+fn instance(id: &str) -> Option<Node> {
+    is_instance_id(id).then(|| Node::Instance(id.to_owned()))
+}
+
+fn user_arn(activity: &Activity<'_>, name: &str) -> String {
+    let partition = if activity.region.starts_with("cn-") {
+        "aws-cn"
+    } else if activity.region.starts_with("us-gov-") {
+        "aws-us-gov"
+    } else {
+        "aws"
+    };
+    // IAM allows 64 characters; a longer name cannot have succeeded.
+    let name: String = name.chars().take(64).collect();
+    format!("arn:{partition}:iam::{}:user/{name}", activity.account)
 }

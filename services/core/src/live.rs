@@ -76,7 +76,13 @@ impl LiveState {
 
     /// Sets the temporal, frequency and categorical features of an event that was just taken in
     /// (or, for one too old or too far ahead to be taken in, of the event against the state as it is).
-    pub fn describe(&self, activity: &Activity<'_>, access: Option<AccessLevel>, features: &mut FeatureVector) {
+    pub fn describe(
+        &self,
+        activity: &Activity<'_>,
+        access: Option<AccessLevel>,
+        agent: AgentFamily,
+        features: &mut FeatureVector,
+    ) {
         use Feature as F;
         let at = activity.event_time;
         features.set(F::HourOfDay, f32::from(at.hour_of_day()));
@@ -104,7 +110,7 @@ impl LiveState {
         features.set(F::Listing10m, self.listing.count(Window::Minutes10, at) as f32);
         features.set(F::Writing10m, self.writing.count(Window::Minutes10, at) as f32);
         features.set(F::DistinctApis10m, self.apis.active_since(at.plus_ms(-10 * MINUTE_MS)) as f32);
-        describe_categories(activity, access, features);
+        describe_categories(activity, access, agent, features);
     }
 
     fn describe_intervals(&self, features: &mut FeatureVector) {
@@ -122,14 +128,19 @@ impl LiveState {
     }
 }
 
-fn describe_categories(activity: &Activity<'_>, access: Option<AccessLevel>, features: &mut FeatureVector) {
+fn describe_categories(
+    activity: &Activity<'_>,
+    access: Option<AccessLevel>,
+    agent: AgentFamily,
+    features: &mut FeatureVector,
+) {
     let flag = |value: bool| f32::from(u8::from(value));
     features.set(Feature::CredentialKind, f32::from(activity.credential as u8));
     features.set(Feature::CallerKind, f32::from(activity.principal_kind as u8));
     if let Some(access) = access {
         features.set(Feature::AccessLevel, f32::from(access as u8));
     }
-    features.set(Feature::AgentFamily, f32::from(AgentFamily::of(activity.user_agent) as u8));
+    features.set(Feature::AgentFamily, f32::from(agent as u8));
     features.set(Feature::SourceClass, f32::from(SourceClass::of(activity.source) as u8));
     if let Some(mfa) = activity.mfa {
         features.set(Feature::Mfa, flag(mfa));
@@ -206,7 +217,7 @@ mod tests {
             let event = activity(step * 5, if step % 2 == 0 { "ListUsers" } else { "ListRoles" }, "198.51.100.7");
             state.add(&event, Some(AccessLevel::List));
             features = FeatureVector::default();
-            state.describe(&event, Some(AccessLevel::List), &mut features);
+            state.describe(&event, Some(AccessLevel::List), AgentFamily::AwsCli, &mut features);
         }
         let expected = [
             (Feature::Principal10s, 2.0),

@@ -3,8 +3,7 @@
 //! This is the in-memory store. Features are a function of (epoch, live state, activity), so the same
 //! stream in the same order gives the same vectors.
 
-use std::collections::HashMap;
-
+use rustc_hash::FxHashMap;
 use trailwarden_core::activity::Activity;
 use trailwarden_core::api::AccessLevel;
 use trailwarden_core::baseline::{Baseline, EventKind, Limits};
@@ -18,7 +17,8 @@ const PRINCIPALS_LIVE_MAX: usize = 50_000;
 /// All state that features read.
 #[derive(Debug)]
 pub struct Featurizer {
-    live: HashMap<Box<str>, LiveState>,
+    /// By the hash of the principal.
+    live: FxHashMap<u64, LiveState>,
     live_max: usize,
     baseline: Baseline,
     /// Events later than this move no window and enter no baseline: their clock is wrong or a lie.
@@ -30,7 +30,7 @@ impl Featurizer {
     /// `horizon` is the latest event time to believe.
     pub fn new(limits: Limits, horizon: Timestamp) -> Self {
         Self {
-            live: HashMap::new(),
+            live: FxHashMap::default(),
             live_max: PRINCIPALS_LIVE_MAX,
             baseline: Baseline::new(limits),
             horizon,
@@ -58,17 +58,17 @@ impl Featurizer {
             // Folds the hour that ended, so that the epoch is right before it is read.
             self.baseline.advance(at);
         }
-        let state = match self.live.get_mut(activity.principal) {
+        let state = match self.live.get_mut(&kind.principal()) {
             Some(state) => state,
             None => {
                 self.make_room();
-                self.live.entry(activity.principal.into()).or_insert_with(|| LiveState::new(at.min(self.horizon)))
+                self.live.entry(kind.principal()).or_insert_with(|| LiveState::new(at.min(self.horizon)))
             }
         };
         if believable && state.latest().since_ms(at) < DAY_MS {
             state.add(activity, access);
         }
-        state.describe(activity, access, &mut features);
+        state.describe(activity, access, kind.agent(), &mut features);
         let events_last_hour = features.get(Feature::Principal1h).unwrap_or(0.0) as u32;
         self.baseline.describe(&kind, at, events_last_hour, &mut features);
         if believable {
@@ -81,8 +81,8 @@ impl Featurizer {
         if self.live.len() < self.live_max {
             return;
         }
-        let mut order: Vec<(Timestamp, Box<str>)> =
-            self.live.iter().map(|(principal, state)| (state.latest(), principal.clone())).collect();
+        let mut order: Vec<(Timestamp, u64)> =
+            self.live.iter().map(|(principal, state)| (state.latest(), *principal)).collect();
         order.sort_unstable();
         for (_, principal) in order.iter().take(self.live_max / 8) {
             self.live.remove(principal);

@@ -1,6 +1,6 @@
 //! Which credentials belong together: union-find over links, forgetting links that nothing renewed.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 use crate::hash::hash64_of;
 use crate::link::Node;
@@ -37,8 +37,8 @@ impl NodeKey {
 /// All links that hold, and the lineages they make.
 #[derive(Debug, Default)]
 pub(super) struct Lineages {
-    links: HashMap<(NodeKey, NodeKey), Timestamp>,
-    parents: HashMap<NodeKey, NodeKey>,
+    links: FxHashMap<(NodeKey, NodeKey), Timestamp>,
+    parents: FxHashMap<NodeKey, NodeKey>,
     last_expiry: Option<Timestamp>,
     forgotten: u64,
 }

@@ -1,6 +1,8 @@
 //! Detections: rules in Sigma's format over single events, Sigma correlations over several, and
 //! first-seen facts. All of them are [`Rule`]s of one [`RuleSet`] and are named by their [`RuleIndex`].
 
+pub mod derived;
+
 use serde::{Deserialize, Serialize};
 
 use crate::level::Severity;

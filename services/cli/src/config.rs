@@ -1,0 +1,342 @@
+//! Configuration: documented defaults, then one TOML file, then `TRAILWARDEN_…` variables; unknown keys are refused.
+//!
+//! The environment comes in as a parameter: only `main` reads it. Whatever is wrong here is the operator's to mend, and
+//! trying again does not help; the exit code is 2.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::fmt;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+use trailwarden_core::registry::Registry;
+
+use schema::{KEYS, Kind, found, key, nearest};
+
+mod schema;
+
+/// Every key with its default and what it means; what `config print` prints when nothing is changed.
+pub const DEFAULT_TOML: &str = include_str!("config.default.toml");
+
+/// A configuration file is written by hand; one that is larger is not a configuration file.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+const PREFIX: &str = "TRAILWARDEN_";
+
+/// The effective configuration. What each key means is said in `config.default.toml`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub collector: Collector,
+    pub scan: Scan,
+    pub detections: Detections,
+    pub organisation: Organisation,
+    pub features: Features,
+    pub cases: Cases,
+    pub routing: Routing,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Collector {
+    pub line_bytes_max: usize,
+    pub document_bytes_max: usize,
+    pub inflated_bytes_max: u64,
+    pub inflation_ratio_max: u64,
+    pub record_bytes_max: usize,
+    pub nesting_max: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scan {
+    /// 0 takes every core.
+    pub threads: usize,
+    pub memory_mib_max: usize,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Detections {
+    pub rules: Vec<PathBuf>,
+    pub disable: BTreeSet<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Organisation {
+    pub accounts: BTreeSet<String>,
+    pub automation: BTreeSet<String>,
+    pub administrators: BTreeSet<String>,
+    pub protected: BTreeSet<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Features {
+    pub warm_up_h: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cases {
+    pub quiet_min: u32,
+    pub hours_max: u32,
+}
+
+/// Bounds that the operator sets by hand; absent, nothing is closed or done without a person.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Routing {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub close_below: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub automatic_above: Option<f64>,
+}
+
+impl Default for Collector {
+    fn default() -> Self {
+        Self {
+            line_bytes_max: 4 << 20,
+            document_bytes_max: 128 << 20,
+            inflated_bytes_max: 1 << 30,
+            inflation_ratio_max: 200,
+            record_bytes_max: 1 << 20,
+            nesting_max: 64,
+        }
+    }
+}
+
+impl Default for Scan {
+    fn default() -> Self {
+        Self { threads: 0, memory_mib_max: 1024 }
+    }
+}
+
+impl Default for Features {
+    fn default() -> Self {
+        Self { warm_up_h: 168 }
+    }
+}
+
+impl Default for Cases {
+    fn default() -> Self {
+        Self { quiet_min: 15, hours_max: 6 }
+    }
+}
+
+/// Why there is no configuration to work with.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    #[error("{}: cannot be read: {source}", file.display())]
+    Unreadable { file: PathBuf, source: std::io::Error },
+    #[error("{}: larger than {FILE_BYTES_MAX} bytes, so it is no configuration file", file.display())]
+    TooLarge { file: PathBuf },
+    #[error("{}: not TOML: {source}", file.display())]
+    Syntax { file: PathBuf, source: toml::de::Error },
+    /// All that is wrong, not only the first.
+    #[error("{}", problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n"))]
+    Invalid { problems: Vec<Problem> },
+    #[error("the configuration's schema and its types disagree, which is our mistake: {0}")]
+    Schema(#[source] toml::de::Error),
+}
+
+/// One thing that is wrong with one key, and where it was set.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    #[error("{origin}: unknown key `{key}`{}", nearest.as_ref().map(|name| format!("; did you mean `{name}`?")).unwrap_or_default())]
+    Unknown { origin: Origin, key: String, nearest: Option<String> },
+    #[error("{origin}: `{key}` wants {wanted}, not {found}")]
+    Mistyped { origin: Origin, key: String, wanted: String, found: String },
+    #[error(
+        "`routing.close_below` must be lower than `routing.automatic_above`, else a case is both closed and acted upon"
+    )]
+    BoundsCross,
+}
+
+/// Where a value was set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    File(PathBuf),
+    /// The variable's whole name.
+    Environment(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Environment(name) => write!(f, "environment variable {name}"),
+        }
+    }
+}
+
+impl Config {
+    /// The defaults, overlaid by `file` if there is one, overlaid by those of `environment` that begin with
+    /// `TRAILWARDEN_`.
+    ///
+    /// # Errors
+    /// [`Error`]: the file cannot be read or is not TOML, or keys are unknown, mistyped or out of bounds; all of them
+    /// are listed.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, Error> {
+        let text = file.map(read_capped).transpose()?;
+        Self::from_layers(file.zip(text.as_deref()), environment)
+    }
+
+    fn from_layers(
+        file: Option<(&Path, &str)>,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, Error> {
+        let mut merged: Table = DEFAULT_TOML.parse().map_err(Error::Schema)?;
+        let mut problems = Vec::new();
+        if let Some((path, text)) = file {
+            let table: Table = text.parse().map_err(|source| Error::Syntax { file: path.to_owned(), source })?;
+            overlay_file(&mut merged, path, table, &mut problems);
+        }
+        overlay_environment(&mut merged, environment, &mut problems);
+        if !problems.is_empty() {
+            return Err(Error::Invalid { problems });
+        }
+        let config: Self = merged.try_into().map_err(Error::Schema)?;
+        match (config.routing.close_below, config.routing.automatic_above) {
+            (Some(close), Some(automatic)) if close >= automatic => {
+                Err(Error::Invalid { problems: vec![Problem::BoundsCross] })
+            }
+            _ => Ok(config),
+        }
+    }
+
+    /// The configuration as documented TOML: the default file with the values that differ put in place. Loading it
+    /// gives the same configuration.
+    pub fn to_toml(&self) -> String {
+        let (mine, defaults) = (table_of(self), table_of(&Self::default()));
+        let mut text = String::with_capacity(DEFAULT_TOML.len());
+        let mut section = "";
+        for line in DEFAULT_TOML.lines() {
+            if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+                section = name;
+            }
+            let name = line.trim_start_matches("# ").split(" = ").next().unwrap_or_default();
+            let value = mine.get(section).and_then(|values| values.get(name));
+            let changed = value != defaults.get(section).and_then(|values| values.get(name));
+            match value {
+                Some(value) if changed && key(section, name).is_some() => {
+                    text.push_str(&format!("{name} = {value}\n"));
+                }
+                _ => {
+                    text.push_str(line);
+                    text.push('\n');
+                }
+            }
+        }
+        text
+    }
+
+    /// What the operator vouches for, as the decisions know it.
+    pub fn registry(&self) -> Registry {
+        let organisation = self.organisation.clone();
+        Registry {
+            accounts: organisation.accounts,
+            automation: organisation.automation,
+            administrators: organisation.administrators,
+            protected: organisation.protected,
+        }
+    }
+}
+
+fn read_capped(path: &Path) -> Result<String, Error> {
+    let unreadable = |source| Error::Unreadable { file: path.to_owned(), source };
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    #[expect(clippy::disallowed_methods, reason = "capped by the line above it")]
+    file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(unreadable)?;
+    if text.len() as u64 > FILE_BYTES_MAX {
+        return Err(Error::TooLarge { file: path.to_owned() });
+    }
+    Ok(text)
+}
+
+fn overlay_file(merged: &mut Table, path: &Path, table: Table, problems: &mut Vec<Problem>) {
+    let origin = Origin::File(path.to_owned());
+    for (section, value) in table {
+        if !KEYS.iter().any(|key| key.section == section) {
+            problems.push(unknown(origin.clone(), section));
+            continue;
+        }
+        let Value::Table(values) = value else {
+            problems.push(Problem::Mistyped {
+                origin: origin.clone(),
+                wanted: format!("to be a section, `[{section}]`"),
+                key: section,
+                found: found(&value),
+            });
+            continue;
+        };
+        for (name, value) in values {
+            overlay(merged, origin.clone(), &section, &name, |_| value, problems);
+        }
+    }
+}
+
+fn overlay_environment(
+    merged: &mut Table,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+    problems: &mut Vec<Problem>,
+) {
+    // Sorted, so that messages come in one order whatever the system's is.
+    let variables: BTreeMap<OsString, OsString> = environment.into_iter().collect();
+    for (variable, text) in variables {
+        // Bytes that are no text are shown as such and fail as an unknown key or a value of the wrong form.
+        let (variable, text) = (variable.to_string_lossy(), text.to_string_lossy());
+        let Some(rest) = variable.strip_prefix(PREFIX) else {
+            continue;
+        };
+        let lower = rest.to_ascii_lowercase();
+        let (section, name) = lower.split_once("__").unwrap_or((&lower, ""));
+        let origin = Origin::Environment(variable.clone().into_owned());
+        overlay(merged, origin, section, name, |kind| kind.read(&text), problems);
+    }
+}
+
+fn overlay(
+    merged: &mut Table,
+    origin: Origin,
+    section: &str,
+    name: &str,
+    value: impl FnOnce(Kind) -> Value,
+    problems: &mut Vec<Problem>,
+) {
+    let dotted = if name.is_empty() { section.to_owned() } else { format!("{section}.{name}") };
+    let Some(key) = key(section, name) else {
+        problems.push(unknown(origin, dotted));
+        return;
+    };
+    match key.kind.check(value(key.kind)) {
+        Ok(value) => {
+            let values = merged.entry(section).or_insert_with(|| Value::Table(Table::new()));
+            if let Value::Table(values) = values {
+                values.insert(name.to_owned(), value);
+            }
+        }
+        Err(found) => problems.push(Problem::Mistyped { origin, key: dotted, wanted: key.kind.to_string(), found }),
+    }
+}
+
+fn unknown(origin: Origin, key: String) -> Problem {
+    let nearest = nearest(&key);
+    Problem::Unknown { origin, key, nearest }
+}
+
+fn table_of(config: &Config) -> Table {
+    Table::try_from(config).expect("numbers, texts and lists are all that it holds, and TOML has each")
+}
+
+#[cfg(test)]
+mod tests;

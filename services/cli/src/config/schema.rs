@@ -1,0 +1,153 @@
+//! Which keys there are, what each takes, and which one a misspelt name was meant to be.
+
+use std::fmt;
+
+use toml::Value;
+
+/// Every key there is. A test holds it against the types above and the default file.
+pub(super) const KEYS: &[Key] = &[
+    whole("collector", "line_bytes_max", 1 << 10, 1 << 30),
+    whole("collector", "document_bytes_max", 1 << 10, 1 << 32),
+    whole("collector", "inflated_bytes_max", 1 << 10, 1 << 40),
+    whole("collector", "inflation_ratio_max", 2, 1 << 20),
+    whole("collector", "record_bytes_max", 1 << 10, 1 << 28),
+    // serde_json refuses 128 levels whatever is asked for.
+    whole("collector", "nesting_max", 8, 120),
+    whole("scan", "threads", 0, 256),
+    whole("scan", "memory_mib_max", 64, 1 << 20),
+    of("detections", "rules", Kind::Texts(Form::Any)),
+    of("detections", "disable", Kind::Texts(Form::Any)),
+    of("organisation", "accounts", Kind::Texts(Form::Account)),
+    of("organisation", "automation", Kind::Texts(Form::Arn)),
+    of("organisation", "administrators", Kind::Texts(Form::Arn)),
+    of("organisation", "protected", Kind::Texts(Form::Arn)),
+    whole("features", "warm_up_h", 0, 24 * 366),
+    whole("cases", "quiet_min", 1, 24 * 60),
+    whole("cases", "hours_max", 1, 24 * 7),
+    of("routing", "close_below", Kind::Probability),
+    of("routing", "automatic_above", Kind::Probability),
+];
+
+pub(super) struct Key {
+    pub(super) section: &'static str,
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum Kind {
+    /// A whole number, both bounds included.
+    Whole {
+        min: i64,
+        max: i64,
+    },
+    Probability,
+    Texts(Form),
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum Form {
+    Any,
+    Account,
+    Arn,
+}
+
+const fn of(section: &'static str, name: &'static str, kind: Kind) -> Key {
+    Key { section, name, kind }
+}
+
+const fn whole(section: &'static str, name: &'static str, min: i64, max: i64) -> Key {
+    of(section, name, Kind::Whole { min, max })
+}
+
+pub(super) fn key(section: &str, name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.section == section && key.name == name)
+}
+
+impl Kind {
+    /// The value as the types want it, or what is wrong with it.
+    pub(super) fn check(self, value: Value) -> Result<Value, String> {
+        match (self, value) {
+            (Self::Whole { min, max }, Value::Integer(number)) if (min..=max).contains(&number) => {
+                Ok(Value::Integer(number))
+            }
+            (Self::Probability, Value::Float(number)) if (0.0..=1.0).contains(&number) => Ok(Value::Float(number)),
+            (Self::Probability, Value::Integer(number @ 0..=1)) => Ok(Value::Float(number as f64)),
+            (Self::Texts(form), Value::Array(texts)) => {
+                match texts.iter().find(|text| !text.as_str().is_some_and(|text| form.fits(text))) {
+                    Some(bad) => Err(found(bad)),
+                    None => Ok(Value::Array(texts)),
+                }
+            }
+            (_, value) => Err(found(&value)),
+        }
+    }
+
+    /// A variable's text as a TOML value; what does not read as the kind stays text and fails the check.
+    pub(super) fn read(self, text: &str) -> Value {
+        match self {
+            Self::Whole { .. } => text.trim().parse().map(Value::Integer).ok(),
+            Self::Probability => text.trim().parse().map(Value::Float).ok(),
+            Self::Texts(_) => {
+                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+                Some(Value::Array(items.map(Value::from).collect()))
+            }
+        }
+        .unwrap_or_else(|| Value::from(text))
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole { min, max } => write!(f, "a whole number from {min} to {max}"),
+            Self::Probability => f.write_str("a probability from 0 to 1"),
+            Self::Texts(Form::Any) => f.write_str("a list of texts"),
+            Self::Texts(Form::Account) => f.write_str("a list of account ids, each 12 digits in quotes"),
+            Self::Texts(Form::Arn) => {
+                f.write_str("a list of ARNs, each `arn:partition:service:region:account:resource`")
+            }
+        }
+    }
+}
+
+impl Form {
+    fn fits(self, text: &str) -> bool {
+        match self {
+            Self::Any => !text.trim().is_empty(),
+            Self::Account => text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit()),
+            Self::Arn => {
+                let mut parts = text.splitn(6, ':');
+                parts.next() == Some("arn") && parts.nth(4).is_some_and(|resource| !resource.is_empty())
+            }
+        }
+    }
+}
+
+/// A value as a message shows it, cut short: it may be anything.
+pub(super) fn found(value: &Value) -> String {
+    const SHOWN_CHARS_MAX: usize = 80;
+    let text = value.to_string();
+    match text.char_indices().nth(SHOWN_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+/// Names the known key that is nearest: the same name in another section, else the fewest edits, if few enough.
+pub(super) fn nearest(key: &str) -> Option<String> {
+    let last = key.rsplit('.').next().unwrap_or(key);
+    let distance = |known: &Key| {
+        let dotted = format!("{}.{}", known.section, known.name);
+        let whole = strsim::damerau_levenshtein(key, &dotted);
+        whole.min(strsim::damerau_levenshtein(last, known.name))
+    };
+    let by_key = KEYS.iter().map(|known| (distance(known), format!("{}.{}", known.section, known.name)));
+    let by_section =
+        KEYS.iter().map(|known| (strsim::damerau_levenshtein(key, known.section), known.section.to_owned()));
+    by_key
+        .chain(by_section)
+        .min()
+        .filter(|(edits, _)| *edits <= (last.chars().count() / 3).max(2))
+        .map(|(_, name)| name)
+}

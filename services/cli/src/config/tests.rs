@@ -1,0 +1,154 @@
+use super::*;
+
+fn load(toml: &str, environment: &[(&str, &str)]) -> Result<Config, Error> {
+    let environment = environment.iter().map(|(name, text)| (name.into(), text.into()));
+    Config::from_layers(Some((Path::new("mine.toml"), toml)), environment)
+}
+
+fn everything_set() -> Config {
+    Config {
+        scan: Scan { threads: 2, memory_mib_max: 512 },
+        detections: Detections {
+            rules: vec!["rules/a \"b\".yml".into(), "more".into()],
+            disable: ["noisy".to_owned()].into(),
+        },
+        organisation: Organisation {
+            accounts: ["111122223333".to_owned(), "444455556666".to_owned()].into(),
+            automation: ["arn:aws:iam::111122223333:role/ci".to_owned()].into(),
+            administrators: ["arn:aws-cn:iam::111122223333:user/köpfe/ada".to_owned()].into(),
+            protected: ["arn:aws:iam::111122223333:user/break-glass".to_owned()].into(),
+        },
+        routing: Routing { close_below: Some(0.125), automatic_above: Some(1.0) },
+        ..Config::default()
+    }
+}
+
+#[test]
+fn the_documented_defaults_are_the_defaults() {
+    assert_eq!(load("", &[]).unwrap(), Config::default());
+    assert_eq!(Config::default().to_toml(), DEFAULT_TOML);
+}
+
+#[test]
+fn the_schema_names_exactly_the_keys_of_the_types_and_of_the_default_file() {
+    let keys = |table: &Table| -> BTreeSet<String> {
+        table
+            .iter()
+            .flat_map(|(section, values)| {
+                let names = values.as_table().unwrap().keys();
+                names.map(move |name| format!("{section}.{name}"))
+            })
+            .collect()
+    };
+    let schema: BTreeSet<String> = KEYS.iter().map(|key| format!("{}.{}", key.section, key.name)).collect();
+    assert_eq!(keys(&table_of(&everything_set())), schema);
+    let uncommented =
+        DEFAULT_TOML.replace("# close_below", "close_below").replace("# automatic_above", "automatic_above");
+    assert_eq!(keys(&uncommented.parse().unwrap()), schema);
+}
+
+#[test]
+fn what_is_printed_loads_again_as_the_same() {
+    for config in [Config::default(), everything_set()] {
+        let printed = config.to_toml();
+        assert_eq!(load(&printed, &[]).unwrap(), config, "{printed}");
+        assert_eq!(printed.lines().count(), DEFAULT_TOML.lines().count());
+    }
+}
+
+#[test]
+fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
+    let toml = "[scan]\nthreads = 3\nmemory_mib_max = 256\n[detections]\ndisable = ['a']";
+    let config = load(
+        toml,
+        &[
+            ("TRAILWARDEN_SCAN__THREADS", " 2 "),
+            ("TRAILWARDEN_DETECTIONS__DISABLE", "b, c,"),
+            ("TRAILWARDEN_ROUTING__CLOSE_BELOW", "0.05"),
+            ("PATH", "/bin"),
+            ("TRAILWARDENS", "none of ours"),
+        ],
+    )
+    .unwrap();
+    assert_eq!((config.scan.threads, config.scan.memory_mib_max), (2, 256));
+    assert_eq!(config.detections.disable, ["b".to_owned(), "c".to_owned()].into());
+    assert_eq!(config.routing.close_below, Some(0.05));
+    assert_eq!(config.cases, Cases::default());
+}
+
+#[test]
+fn each_mistake_is_named_with_its_place_and_key() {
+    for (toml, environment, expected) in [
+        ("[scan]\nthread = 1", &[][..], "mine.toml: unknown key `scan.thread`; did you mean `scan.threads`?"),
+        ("threads = 1", &[], "mine.toml: unknown key `threads`; did you mean `scan.threads`?"),
+        ("[colector]\nnesting_max = 9", &[], "mine.toml: unknown key `colector`; did you mean `collector`?"),
+        ("[cases]\nwarm_up_h = 1", &[], "mine.toml: unknown key `cases.warm_up_h`; did you mean `features.warm_up_h`?"),
+        ("[zebra]\nx = 1", &[], "mine.toml: unknown key `zebra`"),
+        ("scan = 4", &[], "mine.toml: `scan` wants to be a section, `[scan]`, not 4"),
+        ("[scan]\nthreads = 'two'", &[], "mine.toml: `scan.threads` wants a whole number from 0 to 256, not \"two\""),
+        ("[scan]\nthreads = -1", &[], "mine.toml: `scan.threads` wants a whole number from 0 to 256, not -1"),
+        (
+            "[routing]\nclose_below = 2.0",
+            &[],
+            "mine.toml: `routing.close_below` wants a probability from 0 to 1, not 2.0",
+        ),
+        (
+            "[routing]\nclose_below = nan",
+            &[],
+            "mine.toml: `routing.close_below` wants a probability from 0 to 1, not nan",
+        ),
+        (
+            "[organisation]\naccounts = [111122223333]",
+            &[],
+            "mine.toml: `organisation.accounts` wants a list of account ids, each 12 digits in quotes, not 111122223333",
+        ),
+        (
+            "[organisation]\nprotected = ['ada']",
+            &[],
+            "mine.toml: `organisation.protected` wants a list of ARNs, each `arn:partition:service:region:account:resource`, \
+             not \"ada\"",
+        ),
+        (
+            "",
+            &[("TRAILWARDEN_SCAN__THREADS", "many")],
+            "environment variable TRAILWARDEN_SCAN__THREADS: `scan.threads` wants a whole number from 0 to 256, not \"many\"",
+        ),
+        (
+            "",
+            &[("TRAILWARDEN_SCAN_THREADS", "2")],
+            "environment variable TRAILWARDEN_SCAN_THREADS: unknown key `scan_threads`; did you mean `scan.threads`?",
+        ),
+        (
+            "[routing]\nclose_below = 0.9\nautomatic_above = 0.9",
+            &[],
+            "`routing.close_below` must be lower than `routing.automatic_above`, else a case is both closed and acted upon",
+        ),
+    ] {
+        assert_eq!(load(toml, environment).unwrap_err().to_string(), expected, "{toml} {environment:?}");
+    }
+}
+
+#[test]
+fn all_mistakes_are_listed_and_long_values_are_cut() {
+    let toml = format!("[scan]\nthread = 1\nthreads = '{}'\n[zebra]\nx = 1", "é".repeat(5_000));
+    let message = load(&toml, &[("TRAILWARDEN_X", "")]).unwrap_err().to_string();
+    assert_eq!(message.lines().count(), 4, "{message}");
+    assert!(message.len() < 1_000, "{message}");
+}
+
+#[test]
+fn files_that_are_none_are_named() {
+    let folder = std::env::temp_dir();
+    let refused = |path: &Path| Config::load(Some(path), []).unwrap_err();
+    assert!(matches!(refused(&folder), Error::Unreadable { .. }));
+    assert!(matches!(refused(Path::new("no/such.toml")), Error::Unreadable { .. }));
+    assert!(matches!(load("[scan\nthreads", &[]).unwrap_err(), Error::Syntax { .. }));
+}
+
+#[test]
+fn the_registry_is_what_the_operator_vouched_for() {
+    let registry = everything_set().registry();
+    assert!(registry.accounts.contains("444455556666"));
+    assert!(registry.automation.contains("arn:aws:iam::111122223333:role/ci"));
+    assert_eq!(registry.administrators.len() + registry.protected.len(), 2);
+}
