@@ -1,1 +1,13 @@
-//! tests
+//! What the end-to-end suites share: the binary under test, records to feed it, the repository to look over.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests read files and clocks of their own; what is banned is banned for what reads hostile input"
+)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
+#![allow(clippy::print_stderr, reason = "a test that could not run says so")]
+
+pub mod command;
+pub mod detection_figures;
+pub mod packages;
+pub mod records;
+pub mod repository;

@@ -1,1 +1,97 @@
-//! playbooks
+//! The response menu's knowledge: which AWS calls each playbook makes, how they are undone, whom they touch.
+//!
+//! Everything here is a function of the action and its case. Nothing calls AWS: the executor does, with an
+//! approval; until then the calls are shown, as JSON and as command lines.
+
+mod call;
+mod cli;
+mod compute;
+mod data;
+mod identity;
+mod organization;
+mod policy;
+mod watch;
+
+use serde::Serialize;
+use trailwarden_core::plan::{Action, Playbook};
+use trailwarden_core::time::Timestamp;
+
+pub use call::{CAPTURED, Call, Kept, SUPPLIED};
+pub use cli::cli_text;
+
+use call::Target;
+
+/// What a step needs of its case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CaseContext<'a> {
+    /// Names what the step creates, so that undoing finds it; characters that AWS names cannot hold are dropped.
+    pub case_id: &'a str,
+    /// Sessions issued before this are revoked: usually when the plan is made, never before the case's last event.
+    pub reference_time: Timestamp,
+}
+
+/// An action spelled out.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Step {
+    /// Reads that come first: what they keep is needed by the calls or to undo them.
+    pub captured_first: Vec<Call>,
+    /// The calls, in order; at least one.
+    pub calls: Vec<Call>,
+    pub undo: Undo,
+    /// Who or what is touched.
+    pub blast_radius: &'static str,
+    /// What a person should know before agreeing.
+    pub notes: Vec<&'static str>,
+}
+
+/// The way back.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Undo {
+    /// Calls, in order.
+    Calls(Vec<Call>),
+    /// There is nothing to call, or a person has to decide.
+    Words(&'static str),
+}
+
+/// Spells an action out. Names in the action are taken as data wherever they go: into JSON values, and from
+/// there into quoted command lines.
+pub fn calls(action: &Action, case: &CaseContext<'_>) -> Step {
+    let target = Target::new(action, case);
+    let mut step = match action.playbook {
+        Playbook::TagUser => identity::tag_user(&target),
+        Playbook::TagRole => identity::tag_role(&target),
+        Playbook::TagInstance => compute::tag_instance(&target),
+        Playbook::DisableAccessKey | Playbook::DisableCreatedCredentials => identity::disable_access_key(&target),
+        Playbook::QuarantineUserSoft => identity::quarantine_user_soft(&target),
+        Playbook::QuarantineUserHard | Playbook::DisableCreatedUser => identity::quarantine_user_hard(&target),
+        Playbook::RevokeRoleSessions => identity::revoke_role_sessions(&target),
+        Playbook::LockRoleTrust => identity::lock_role_trust(&target),
+        Playbook::RemoveConsoleLogin => identity::remove_console_login(&target),
+        Playbook::DisableCreatedRole => identity::disable_created_role(&target),
+        Playbook::RestoreTrail => watch::restore_trail(&target),
+        Playbook::RestoreDetector => watch::restore_detector(&target),
+        Playbook::RestoreConfigRecorder => watch::restore_config_recorder(&target),
+        Playbook::PreserveLogs => watch::preserve_logs(&target),
+        Playbook::BlockPublicS3 => data::block_public_s3(&target),
+        Playbook::ProtectS3Data => data::protect_s3_data(&target),
+        Playbook::UnshareSnapshot => data::unshare_snapshot(&target),
+        Playbook::UnshareDbSnapshot => data::unshare_db_snapshot(&target),
+        Playbook::UnshareImage => data::unshare_image(&target),
+        Playbook::RescueKms => data::rescue_kms(&target),
+        Playbook::IsolateEc2 => compute::isolate_ec2(&target),
+        Playbook::ForensicSnapshot => compute::forensic_snapshot(&target),
+        Playbook::FreezeLambda => compute::freeze_lambda(&target),
+        Playbook::ScpQuarantine => organization::scp_quarantine(&target),
+    };
+    if !target.is_ordinary() {
+        step.notes.push(
+            "The target's name is empty or holds characters that AWS names do not: \
+             the record may be forged, a person checks it first.",
+        );
+    }
+    step
+}
+
+#[cfg(test)]
+mod tests;

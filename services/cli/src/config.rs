@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
+use trailwarden_core::negotiation::Bounds;
 use trailwarden_core::registry::Registry;
 
 use schema::{KEYS, Kind, found, key, nearest};
@@ -54,6 +55,7 @@ pub struct Collector {
 pub struct Scan {
     /// 0 takes every core.
     pub threads: usize,
+    /// Of what was read, before it goes to a temporary file; one part of the cap that a scan prints.
     pub memory_mib_max: usize,
 }
 
@@ -99,9 +101,9 @@ pub struct Routing {
 impl Default for Collector {
     fn default() -> Self {
         Self {
-            line_bytes_max: 4 << 20,
-            document_bytes_max: 128 << 20,
-            inflated_bytes_max: 1 << 30,
+            line_bytes_max: 16 << 20,
+            document_bytes_max: 256 << 20,
+            inflated_bytes_max: 8 << 30,
             inflation_ratio_max: 200,
             record_bytes_max: 1 << 20,
             nesting_max: 64,
@@ -111,7 +113,7 @@ impl Default for Collector {
 
 impl Default for Scan {
     fn default() -> Self {
-        Self { threads: 0, memory_mib_max: 1024 }
+        Self { threads: 0, memory_mib_max: 512 }
     }
 }
 
@@ -237,6 +239,31 @@ impl Config {
             }
         }
         text
+    }
+
+    /// Bounds on reading.
+    pub fn limits(&self) -> trailwarden_collector::Limits {
+        let own = &self.collector;
+        trailwarden_collector::Limits {
+            line_bytes_max: own.line_bytes_max,
+            document_bytes_max: own.document_bytes_max,
+            inflated_bytes_max: own.inflated_bytes_max,
+            inflation_ratio_max: own.inflation_ratio_max,
+            record_bytes_max: own.record_bytes_max,
+            nesting_max: own.nesting_max,
+            memory_bytes_max: self.scan.memory_mib_max << 20,
+            ..trailwarden_collector::Limits::default()
+        }
+    }
+
+    /// What may happen without a person: what the operator set by hand.
+    pub fn bounds(&self) -> Bounds {
+        Bounds {
+            close_up_to: self.routing.close_below,
+            act_from: self.routing.automatic_above,
+            act_from_without_models: self.routing.automatic_above,
+            labelled_cases: 0,
+        }
     }
 
     /// What the operator vouches for, as the decisions know it.

@@ -1,3 +1,17 @@
 //! Composition of the stages and the operator's commands.
 
+pub mod command;
 pub mod config;
+pub mod demo;
+pub mod engine;
+pub mod figures;
+pub mod findings;
+pub mod histogram;
+pub mod lines;
+pub mod progress;
+pub mod report;
+pub mod rules;
+pub mod scan;
+pub mod techniques;
+pub mod terminal;
+pub mod untrusted;

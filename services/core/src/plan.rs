@@ -92,7 +92,7 @@ pub struct Action {
     pub target: Resource,
     /// The user that owns the target, where the target is an access key and its owner is known: IAM
     /// changes a key only under its owner's name. Written by the caller, so never trusted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub owner: Option<String>,
     pub tier: Tier,
     pub mode: Mode,
@@ -166,7 +166,9 @@ mod tests {
         };
         let action = Action::proposed(Playbook::DisableAccessKey, target);
         let text = serde_json::to_string(&action).expect("writes");
-        assert!(!text.contains("owner"), "{text}");
+        let before_owners = text.replace(r#""owner":null,"#, "");
+        assert_ne!(before_owners, text);
+        assert_eq!(serde_json::from_str::<Action>(&before_owners).expect("reads"), action);
         for action in [action.clone(), action.owned_by("alice")] {
             let text = serde_json::to_string(&action).expect("writes");
             assert_eq!(serde_json::from_str::<Action>(&text).expect("reads"), action);

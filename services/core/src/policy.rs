@@ -18,7 +18,8 @@ pub struct PolicyFacts {
     pub public_principal: bool,
     /// 12-digit accounts that are allowed and are neither the document's own nor known ones.
     pub external_accounts: BTreeSet<String>,
-    /// Those of `external_accounts` that no condition restrains: no external id, organisation or source.
+    /// Those of `external_accounts` that are trusted as a whole, or by a user of theirs, and that no condition
+    /// restrains: no external id, organisation or source. A single named role is how organisations integrate.
     pub unguarded_accounts: BTreeSet<String>,
     /// Identity providers that are allowed.
     pub federated: BTreeSet<String>,
@@ -81,12 +82,17 @@ impl PolicyFacts {
                 self.external_accounts.extend(guard.accounts.iter().filter(|account| is_external(account)).cloned());
             } else if let Some(account) = account_of(name).filter(|account| is_external(account)) {
                 self.external_accounts.insert(account.to_owned());
-                if !guard.caller && !guard.external_id {
+                if !guard.caller && !guard.external_id && !is_role(name) {
                     self.unguarded_accounts.insert(account.to_owned());
                 }
             }
         }
     }
+}
+
+/// Whether a principal is one role of its account.
+fn is_role(name: &str) -> bool {
+    name.starts_with("arn:") && name.split(':').nth(5).is_some_and(|resource| resource.starts_with("role/"))
 }
 
 fn is_allow(effect: &str) -> bool {

@@ -4,6 +4,8 @@ use std::cell::OnceCell;
 
 use serde_json::Value;
 
+pub use crate::repair::repair;
+
 /// Fields that most rules ask for, already read by the collector. `None` when absent, null or not a string.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Head<'a> {
@@ -50,7 +52,7 @@ impl<'a> RecordView<'a> {
 
     /// The whole record as a tree; `Value::Null` if the text does not parse.
     pub fn tree(&self) -> &Value {
-        self.tree.get_or_init(|| serde_json::from_str(self.raw).unwrap_or(Value::Null))
+        self.tree.get_or_init(|| serde_json::from_str(self.raw).unwrap_or_else(|_| repaired_tree(self.raw)))
     }
 
     /// A head field's text by its dotted path: outer `None` when the path is not a head field (ask the tree),
@@ -95,4 +97,9 @@ impl<'a> RecordView<'a> {
             None => self.value(path)?.as_str(),
         }
     }
+}
+
+/// Text that JSON's grammar allows and a tree refuses must not blind the rules, so it is repaired first.
+fn repaired_tree(raw: &str) -> Value {
+    serde_json::from_str(&repair(raw)).unwrap_or(Value::Null)
 }

@@ -1,11 +1,11 @@
 //! What is read off raw records: derived fields, resources and links.
 
-mod support;
+mod sample;
 
 use std::collections::BTreeSet;
 
+use sample::{Sample, merged};
 use serde_json::{Value, json};
-use support::{Sample, merged};
 use trailwarden_core::detection::derived::{FIELDS, derived};
 use trailwarden_core::link::{Link, Node, issued};
 use trailwarden_core::registry::Registry;

@@ -14,7 +14,7 @@ pub(super) const KEYS: &[Key] = &[
     // serde_json refuses 128 levels whatever is asked for.
     whole("collector", "nesting_max", 8, 120),
     whole("scan", "threads", 0, 256),
-    whole("scan", "memory_mib_max", 64, 1 << 20),
+    whole("scan", "memory_mib_max", 16, 1 << 20),
     of("detections", "rules", Kind::Texts(Form::Any)),
     of("detections", "disable", Kind::Texts(Form::Any)),
     of("organisation", "accounts", Kind::Texts(Form::Account)),

@@ -7,7 +7,7 @@ fn load(toml: &str, environment: &[(&str, &str)]) -> Result<Config, Error> {
 
 fn everything_set() -> Config {
     Config {
-        scan: Scan { threads: 2, memory_mib_max: 512 },
+        scan: Scan { threads: 2, memory_mib_max: 768 },
         detections: Detections {
             rules: vec!["rules/a \"b\".yml".into(), "more".into()],
             disable: ["noisy".to_owned()].into(),

@@ -61,6 +61,11 @@ impl Builder {
         self.lineages.forgotten()
     }
 
+    /// The earliest event time among signals whose case has not ended.
+    pub fn oldest_open(&self) -> Option<Timestamp> {
+        self.open.values().filter_map(Gathering::oldest).min()
+    }
+
     /// Takes in what one event brought and returns the cases that ended by `now`, by (first event time, id).
     pub fn step(&mut self, now: Timestamp, links: &[Link], signal: Option<Signal>) -> Vec<Case> {
         for link in links {
@@ -114,6 +119,12 @@ impl Builder {
 impl Gathering {
     fn is_empty(&self) -> bool {
         self.full.is_empty() && self.further.is_empty()
+    }
+
+    fn oldest(&self) -> Option<Timestamp> {
+        let full = self.full.iter().map(|signal| signal.event_time).min();
+        let further = self.further.iter().map(|(at, _)| *at).min();
+        full.into_iter().chain(further).min()
     }
 
     fn push(&mut self, signal: Signal, limits: &Limits) {

@@ -152,7 +152,9 @@ fn is_instance_session(view: &RecordView<'_>, activity: &Activity<'_>) -> bool {
     activity.principal_kind == PrincipalKind::Role
         && (crate::link::is_instance_id(activity.session_name)
             || activity.credential == Credential::InstanceRole
-            || view.value("userIdentity.sessionContext.ec2RoleDelivery").is_some())
+            // Most records do not even hold the word, and then need no tree.
+            || (view.raw().contains("ec2RoleDelivery")
+                && view.value("userIdentity.sessionContext.ec2RoleDelivery").is_some()))
 }
 
 fn target_is_caller(view: &RecordView<'_>, activity: &Activity<'_>) -> Option<bool> {

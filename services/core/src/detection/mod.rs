@@ -1,10 +1,23 @@
 //! Detections: rules in Sigma's format over single events, Sigma correlations over several, and
 //! first-seen facts. All of them are [`Rule`]s of one [`RuleSet`] and are named by their [`RuleIndex`].
 
+pub mod builtin;
+mod correlation;
+mod correlator;
 pub mod derived;
+mod error;
+mod index;
+mod rule_set;
+mod sigma;
+
+pub use correlation::{COUNT_MAX, VALUES_PER_EVENT_MAX};
+pub use correlator::{Correlator, ENTRIES_MAX, GROUPS_MAX};
+pub use error::{Error, Problem};
+pub use rule_set::{RULES_MAX, RuleSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::feature::Feature;
 use crate::level::Severity;
 
 /// A rule's place in its [`RuleSet`].
@@ -15,15 +28,18 @@ pub struct RuleIndex(pub u16);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Match {
     pub rule: RuleIndex,
-    /// What correlations over this rule count: one hash for each distinct value of each
-    /// (correlation, field) that refers to it. Empty when none does.
+    /// What correlations over this rule count: for each of them, one entry for each distinct value. Empty when
+    /// no correlation refers to the rule, or when the event lacks what they group by.
     pub counted: Vec<CountedValue>,
 }
 
-/// A field's value as a value-count correlation sees it.
+/// What a match adds to a group of a correlation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct CountedValue {
     pub correlation: RuleIndex,
+    /// Of the group-by fields' values.
+    pub group_hash: u64,
+    /// Of the counted field's value (`value_count`), the base rule (`temporal`), or 0 (`event_count`).
     pub value_hash: u64,
 }
 
@@ -45,6 +61,9 @@ pub struct Rule {
     pub predicate: Option<String>,
     /// A severity that no role may go below once this rule matched.
     pub floor: Option<Severity>,
-    /// Whether a match is a detection of its own. Base rules of correlations usually are not.
+    /// Whether a match alone is a detection. Base rules of correlations usually are none, first-seen rules never;
+    /// [`RuleSet::fires`] answers for both.
     pub raises: bool,
+    /// For a first-seen rule: the feature that makes its match a detection when it is 1.
+    pub first_seen: Option<Feature>,
 }

@@ -1,0 +1,137 @@
+//! Steps against instances and functions.
+
+use serde_json::{Value, json};
+
+use crate::call::{Call, Target, captured, kept, supplied};
+use crate::identity::TAG_KEY;
+use crate::{Step, Undo};
+
+fn case_tags(target: &Target<'_>) -> Value {
+    json!([{ "Key": TAG_KEY, "Value": target.case }])
+}
+
+pub(crate) fn tag_instance(target: &Target<'_>) -> Step {
+    let tags = json!({ "Resources": [target.name], "Tags": case_tags(target) });
+    Step {
+        captured_first: vec![],
+        calls: vec![target.call("ec2", "CreateTags", tags.clone())],
+        undo: Undo::Calls(vec![target.call("ec2", "DeleteTags", tags)]),
+        blast_radius: "none: one tag on one instance",
+        notes: vec!["The alert channels are told as well."],
+    }
+}
+
+/// Everything from everywhere, over IPv4 and IPv6.
+fn anything() -> Value {
+    json!([{
+        "IpProtocol": "-1",
+        "IpRanges": [{ "CidrIp": "0.0.0.0/0" }],
+        "Ipv6Ranges": [{ "CidrIpv6": "::/0" }],
+    }])
+}
+
+/// EC2 keeps the connections that a group's rules let in when the group is exchanged, unless they were let in by
+/// rules that allow everything: those end with the rule. So the group starts open and is emptied in place.
+pub(crate) fn isolate_ec2(target: &Target<'_>) -> Step {
+    let ec2 = |operation, parameters| target.call("ec2", operation, parameters);
+    let group = || captured("isolation_group_id");
+    let create = json!({
+        "GroupName": target.label("Isolation"),
+        "Description": format!("Trailwarden isolation, case {}", target.case),
+        "VpcId": captured("vpc_id"),
+        "TagSpecifications": [{ "ResourceType": "security-group", "Tags": case_tags(target) }],
+    });
+    let list = json!({ "Filters": [{ "Name": "group-id", "Values": [group()] }] });
+    Step {
+        captured_first: vec![ec2("DescribeInstances", json!({ "InstanceIds": [target.name] })).keeping(&[
+            kept("vpc_id", "Reservations[].Instances[].VpcId"),
+            kept("network_interface_id", "Reservations[].Instances[].NetworkInterfaces[].NetworkInterfaceId"),
+            kept("prior_group_ids", "Reservations[].Instances[].NetworkInterfaces[].Groups[].GroupId"),
+        ])],
+        calls: vec![
+            ec2("CreateSecurityGroup", create).keeping(&[kept("isolation_group_id", "GroupId")]),
+            ec2("AuthorizeSecurityGroupIngress", json!({ "GroupId": group(), "IpPermissions": anything() })),
+            set_groups(target, json!([group()])),
+            ec2("RevokeSecurityGroupIngress", json!({ "GroupId": group(), "IpPermissions": anything() })),
+            ec2("DescribeSecurityGroupRules", list)
+                .keeping(&[kept("egress_rule_ids", "SecurityGroupRules[].SecurityGroupRuleId")]),
+            ec2(
+                "RevokeSecurityGroupEgress",
+                json!({ "GroupId": group(), "SecurityGroupRuleIds": captured("egress_rule_ids") }),
+            ),
+        ],
+        undo: Undo::Calls(vec![
+            set_groups(target, captured("prior_group_ids")),
+            ec2("DeleteSecurityGroup", json!({ "GroupId": group() })),
+        ]),
+        blast_radius: "one instance: everything that talks to it",
+        notes: vec![
+            "For the seconds between the third and the fourth call the instance accepts everything; that is what ends \
+             its open connections.",
+            "The third call is made for each network interface, and undone with that interface's own groups.",
+            "The instance keeps running; its role's credentials stay valid elsewhere: revoke the role's sessions too.",
+        ],
+    }
+}
+
+fn set_groups(target: &Target<'_>, groups: Value) -> Call {
+    let parameters = json!({ "NetworkInterfaceId": captured("network_interface_id"), "Groups": groups });
+    target.call("ec2", "ModifyNetworkInterfaceAttribute", parameters)
+}
+
+pub(crate) fn forensic_snapshot(target: &Target<'_>) -> Step {
+    let parameters = json!({
+        "InstanceSpecification": { "InstanceId": target.name, "ExcludeBootVolume": false },
+        "Description": format!("Trailwarden evidence, case {}", target.case),
+        "TagSpecifications": [{ "ResourceType": "snapshot", "Tags": case_tags(target) }],
+    });
+    Step {
+        captured_first: vec![],
+        calls: vec![
+            target
+                .call("ec2", "CreateSnapshots", parameters)
+                .keeping(&[kept("snapshot_ids", "Snapshots[].SnapshotId")]),
+        ],
+        undo: Undo::Words("a person deletes the snapshots when the case is closed (ec2 DeleteSnapshot)"),
+        blast_radius: "cost: one snapshot for each of the instance's volumes, taken at one moment",
+        notes: vec![],
+    }
+}
+
+pub(crate) fn freeze_lambda(target: &Target<'_>) -> Step {
+    let function = json!({ "FunctionName": target.id });
+    let lambda = |operation, parameters| target.call("lambda", operation, parameters);
+    let put_concurrency = |executions: Value| {
+        let parameters = json!({ "FunctionName": target.id, "ReservedConcurrentExecutions": executions });
+        lambda("PutFunctionConcurrency", parameters)
+    };
+    Step {
+        captured_first: vec![
+            lambda("GetFunctionConcurrency", function.clone())
+                .keeping(&[kept("prior_concurrency", "ReservedConcurrentExecutions")]),
+            lambda("GetPolicy", function).keeping(&[kept("function_policy", "Policy")]),
+        ],
+        calls: vec![
+            put_concurrency(json!(0)),
+            lambda("RemovePermission", json!({ "FunctionName": target.id, "StatementId": supplied("statement_id") })),
+        ],
+        undo: Undo::Calls(vec![
+            put_concurrency(captured("prior_concurrency")),
+            lambda(
+                "AddPermission",
+                json!({
+                    "FunctionName": target.id,
+                    "StatementId": supplied("statement_id"),
+                    "Action": supplied("statement_action"),
+                    "Principal": supplied("statement_principal"),
+                }),
+            ),
+        ]),
+        blast_radius: "one function: nothing can run it",
+        notes: vec![
+            "The second call is made for each permission granted during the incident, named by the captured policy, and \
+             left out where there is none.",
+            "A function without a limit of its own loses this one on undo (DeleteFunctionConcurrency).",
+        ],
+    }
+}

@@ -1,0 +1,162 @@
+//! Steps against users, roles and their credentials.
+
+use serde_json::{Value, json};
+
+use crate::call::{Call, Target, captured, kept, supplied};
+use crate::{Step, Undo, policy};
+
+fn iam(operation: &'static str, parameters: Value) -> Call {
+    Call::global("iam", operation, parameters)
+}
+
+pub(crate) const TAG_KEY: &str = "trailwarden:case";
+
+const TELLS: &str = "The alert channels are told as well.";
+
+pub(crate) fn tag_user(target: &Target<'_>) -> Step {
+    let tags = json!([{ "Key": TAG_KEY, "Value": target.case }]);
+    Step {
+        captured_first: vec![],
+        calls: vec![iam("TagUser", json!({ "UserName": target.name, "Tags": tags }))],
+        undo: Undo::Calls(vec![iam("UntagUser", json!({ "UserName": target.name, "TagKeys": [TAG_KEY] }))]),
+        blast_radius: "none: one tag on one user",
+        notes: vec![TELLS],
+    }
+}
+
+pub(crate) fn tag_role(target: &Target<'_>) -> Step {
+    let tags = json!([{ "Key": TAG_KEY, "Value": target.case }]);
+    Step {
+        captured_first: vec![],
+        calls: vec![iam("TagRole", json!({ "RoleName": target.name, "Tags": tags }))],
+        undo: Undo::Calls(vec![iam("UntagRole", json!({ "RoleName": target.name, "TagKeys": [TAG_KEY] }))]),
+        blast_radius: "none: one tag on one role",
+        notes: vec![TELLS],
+    }
+}
+
+/// Without an owner the key's is looked up: IAM would otherwise take the executor for the user that is meant.
+pub(crate) fn disable_access_key(target: &Target<'_>) -> Step {
+    let (captured_first, owner) = match target.owner {
+        Some(owner) => (vec![], json!(owner)),
+        None => {
+            let lookup = iam("GetAccessKeyLastUsed", json!({ "AccessKeyId": target.name }));
+            (vec![lookup.keeping(&[kept("user_name", "UserName")])], captured("user_name"))
+        }
+    };
+    let update = |status: &str| {
+        let parameters = json!({ "UserName": owner, "AccessKeyId": target.name, "Status": status });
+        iam("UpdateAccessKey", parameters)
+    };
+    let mut notes = vec!["The key is never deleted. Temporary credentials made with it live on until they expire."];
+    if target.name.starts_with("ASIA") {
+        notes.push("This is a temporary key, which has no status: revoke the role's sessions instead.");
+    }
+    Step {
+        captured_first,
+        calls: vec![update("Inactive")],
+        undo: Undo::Calls(vec![update("Active")]),
+        blast_radius: "whatever uses this one access key",
+        notes,
+    }
+}
+
+pub(crate) fn quarantine_user_soft(target: &Target<'_>) -> Step {
+    let arn = format!("arn:{}:iam::aws:policy/AWSCompromisedKeyQuarantineV3", target.partition());
+    let parameters = json!({ "UserName": target.name, "PolicyArn": arn });
+    Step {
+        captured_first: vec![],
+        calls: vec![iam("AttachUserPolicy", parameters.clone())],
+        undo: Undo::Calls(vec![iam("DetachUserPolicy", parameters)]),
+        blast_radius: "one user: the calls most often abused",
+        notes: vec![
+            "A tourniquet: among others sts:AssumeRole, cloudtrail:StopLogging, secretsmanager:GetSecretValue and \
+             s3:PutObject stay allowed.",
+        ],
+    }
+}
+
+pub(crate) fn quarantine_user_hard(target: &Target<'_>) -> Step {
+    let name = target.label("Quarantine");
+    Step {
+        captured_first: vec![],
+        calls: vec![iam(
+            "PutUserPolicy",
+            json!({ "UserName": target.name, "PolicyName": name, "PolicyDocument": policy::deny_all() }),
+        )],
+        undo: Undo::Calls(vec![iam("DeleteUserPolicy", json!({ "UserName": target.name, "PolicyName": name }))]),
+        blast_radius: "one user: everything it does, with every key and in the console",
+        notes: vec![
+            "Where the quota for inline policies is full, AWSDenyAll is attached instead (AttachUserPolicy).",
+            "Sessions of roles that the user has assumed live on.",
+        ],
+    }
+}
+
+fn put_role_policy(target: &Target<'_>, name: &str, document: String) -> (Vec<Call>, Undo) {
+    let put = json!({ "RoleName": target.name, "PolicyName": name, "PolicyDocument": document });
+    let delete = json!({ "RoleName": target.name, "PolicyName": name });
+    (vec![iam("PutRolePolicy", put)], Undo::Calls(vec![iam("DeleteRolePolicy", delete)]))
+}
+
+pub(crate) fn revoke_role_sessions(target: &Target<'_>) -> Step {
+    let document = policy::deny_older_sessions(target.reference_time);
+    let (calls, undo) = put_role_policy(target, &target.label("RevokeSessions"), document);
+    Step {
+        captured_first: vec![],
+        calls,
+        undo,
+        blast_radius: "every session of one role issued before the named time; workloads sign in anew",
+        notes: vec!["Who may assume the role can do so again at once: lock its trust too if that is the attacker."],
+    }
+}
+
+pub(crate) fn disable_created_role(target: &Target<'_>) -> Step {
+    let (calls, undo) = put_role_policy(target, &target.label("Quarantine"), policy::deny_all());
+    Step {
+        captured_first: vec![],
+        calls,
+        undo,
+        blast_radius: "one role that the incident created: all its sessions",
+        notes: vec![],
+    }
+}
+
+pub(crate) fn lock_role_trust(target: &Target<'_>) -> Step {
+    let update = |document: Value| {
+        let parameters = json!({ "RoleName": target.name, "PolicyDocument": document });
+        iam("UpdateAssumeRolePolicy", parameters)
+    };
+    let read = iam("GetRole", json!({ "RoleName": target.name }));
+    Step {
+        captured_first: vec![read.keeping(&[kept("trust_policy", "Role.AssumeRolePolicyDocument")])],
+        calls: vec![update(json!(policy::trust_nobody()))],
+        undo: Undo::Calls(vec![update(captured("trust_policy"))]),
+        blast_radius: "one role: nobody and nothing can assume it",
+        notes: vec!["Sessions that exist live on: revoke them too."],
+    }
+}
+
+pub(crate) fn remove_console_login(target: &Target<'_>) -> Step {
+    let user = json!({ "UserName": target.name });
+    Step {
+        captured_first: vec![
+            iam("GetLoginProfile", user.clone()),
+            iam("ListMFADevices", user.clone()).keeping(&[kept("mfa_devices", "MFADevices")]),
+        ],
+        calls: vec![iam("DeleteLoginProfile", user)],
+        undo: Undo::Calls(vec![iam(
+            "CreateLoginProfile",
+            json!({
+                "UserName": target.name,
+                "Password": supplied("new_password"),
+                "PasswordResetRequired": true,
+            }),
+        )]),
+        blast_radius: "one user: signing in to the console",
+        notes: vec![
+            "Console sessions that exist live on until they expire.",
+            "An MFA device enrolled during the incident is deactivated too (iam DeactivateMFADevice).",
+        ],
+    }
+}

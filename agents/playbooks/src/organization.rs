@@ -1,0 +1,38 @@
+//! Steps against a whole account.
+
+use serde_json::json;
+
+use crate::call::{Call, Target, captured, kept};
+use crate::{Step, Undo, policy};
+
+/// The target is the account's number, never the action's id: an organisation's root or unit has an id too.
+pub(crate) fn scp_quarantine(target: &Target<'_>) -> Step {
+    let organizations = |operation, parameters| Call::global("organizations", operation, parameters);
+    let attachment = || json!({ "PolicyId": captured("policy_id"), "TargetId": target.account });
+    let create = json!({
+        "Name": target.label("Quarantine"),
+        "Description": format!("Trailwarden quarantine, case {}", target.case),
+        "Type": "SERVICE_CONTROL_POLICY",
+        "Content": policy::stop_account(target),
+    });
+    let mut notes = vec![
+        "Called from the organisation's management account or its delegate, which no such policy reaches.",
+        "Service-linked roles and what services do for themselves go on.",
+    ];
+    if target.account.is_empty() {
+        notes.push("The record names no account: AWS refuses the second call.");
+    }
+    Step {
+        captured_first: vec![],
+        calls: vec![
+            organizations("CreatePolicy", create).keeping(&[kept("policy_id", "Policy.PolicySummary.Id")]),
+            organizations("AttachPolicy", attachment()),
+        ],
+        undo: Undo::Calls(vec![
+            organizations("DetachPolicy", attachment()),
+            organizations("DeletePolicy", json!({ "PolicyId": captured("policy_id") })),
+        ]),
+        blast_radius: "an account: every user, role and root in it",
+        notes,
+    }
+}

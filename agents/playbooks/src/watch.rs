@@ -1,0 +1,87 @@
+//! Steps that bring watching back and keep its records.
+
+use serde_json::json;
+
+use crate::call::{Call, Target, kept, supplied};
+use crate::{Step, Undo};
+
+const NOTHING_TO_UNDO: &str = "nothing: it restores what was; stopping it again is for its owner";
+
+pub(crate) fn restore_trail(target: &Target<'_>) -> Step {
+    let cloudtrail = |operation, parameters| target.call("cloudtrail", operation, parameters);
+    Step {
+        captured_first: vec![
+            cloudtrail("GetTrail", json!({ "Name": target.id })).keeping(&[kept("trail", "Trail")]),
+            cloudtrail("GetEventSelectors", json!({ "TrailName": target.id }))
+                .keeping(&[kept("event_selectors", "EventSelectors")]),
+        ],
+        calls: vec![
+            cloudtrail("StartLogging", json!({ "Name": target.id })),
+            cloudtrail(
+                "UpdateTrail",
+                json!({
+                    "Name": target.id,
+                    "S3BucketName": supplied("good_bucket_name"),
+                    "IsMultiRegionTrail": true,
+                    "IncludeGlobalServiceEvents": true,
+                    "EnableLogFileValidation": true,
+                }),
+            ),
+            cloudtrail(
+                "PutEventSelectors",
+                json!({ "TrailName": target.id, "EventSelectors": supplied("good_event_selectors") }),
+            ),
+        ],
+        undo: Undo::Words(NOTHING_TO_UNDO),
+        blast_radius: "none: the trail records again",
+        notes: vec![
+            "The last two calls follow the known-good snapshot and are left out where the trail still agrees with it.",
+            "A trail that was deleted is created anew by a person.",
+        ],
+    }
+}
+
+pub(crate) fn restore_detector(target: &Target<'_>) -> Step {
+    let read = target.call("guardduty", "GetDetector", json!({ "DetectorId": target.name }));
+    let enable = json!({ "DetectorId": target.name, "Enable": true });
+    Step {
+        captured_first: vec![read.keeping(&[kept("detector_status", "Status")])],
+        calls: vec![target.call("guardduty", "UpdateDetector", enable)],
+        undo: Undo::Words(NOTHING_TO_UNDO),
+        blast_radius: "none: the detector detects again",
+        notes: vec!["A detector that was deleted is created anew by a person; its findings are gone."],
+    }
+}
+
+pub(crate) fn restore_config_recorder(target: &Target<'_>) -> Step {
+    let parameters = json!({ "ConfigurationRecorderName": target.name });
+    Step {
+        captured_first: vec![],
+        calls: vec![target.call("config", "StartConfigurationRecorder", parameters)],
+        undo: Undo::Words(NOTHING_TO_UNDO),
+        blast_radius: "none: the recorder records again",
+        notes: vec!["A recorder without a delivery channel does not start: restore the channel first."],
+    }
+}
+
+/// The evidence store is ours, so its region is not the target's.
+pub(crate) fn preserve_logs(target: &Target<'_>) -> Step {
+    let key = format!("cases/{}/{}/records.jsonl.gz", target.account, target.case);
+    Step {
+        captured_first: vec![],
+        calls: vec![Call::global(
+            "s3",
+            "PutObject",
+            json!({
+                "Bucket": supplied("evidence_bucket"),
+                "Key": key,
+                "Body": supplied("records_file"),
+                "ChecksumAlgorithm": "SHA256",
+                "ObjectLockLegalHoldStatus": "ON",
+            }),
+        )],
+        undo: Undo::Words("nothing: the copy stays until a person lifts its legal hold (s3 PutObjectLegalHold)"),
+        blast_radius: "none: a copy of the case's raw records",
+        notes: vec!["The evidence bucket needs object lock."],
+    }
+}

@@ -1,0 +1,207 @@
+//! The operator's commands: each turns a request into files, text and an exit code.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+use trailwarden_collector::Input;
+use trailwarden_core::level::Verdict;
+use trailwarden_core::time::Timestamp;
+
+use crate::config::Config;
+use crate::findings::Findings;
+use crate::progress::Bar;
+use crate::scan::{Outputs, Scanner};
+use crate::terminal::{self, Screen};
+use crate::{demo, report};
+
+/// Exit code of `--fail-on` when its verdict was reached.
+const REACHED: u8 = 1;
+/// Exit code for usage, configuration and outputs that cannot be written.
+const WRONG: u8 = 2;
+/// Exit code when nothing could be read.
+const NOTHING_READ: u8 = 3;
+
+/// What the world around a command is like; read once, in `main`.
+pub struct Surroundings<'a> {
+    pub now: Timestamp,
+    /// Time since the program started.
+    pub elapsed: &'a dyn Fn() -> Duration,
+    pub environment: Vec<(OsString, OsString)>,
+    pub stdout_is_terminal: bool,
+    pub stderr_is_terminal: bool,
+}
+
+impl Surroundings<'_> {
+    fn has(&self, name: &str) -> bool {
+        self.environment.iter().any(|(key, value)| key == name && !value.is_empty())
+    }
+
+    fn screen(&self) -> Screen {
+        let columns = self.environment.iter().find(|(key, _)| key == "COLUMNS");
+        let width = columns.and_then(|(_, value)| value.to_str()?.parse().ok()).unwrap_or(WIDTH_DEFAULT);
+        Screen { colour: self.stdout_is_terminal && !self.has("NO_COLOR"), width }
+    }
+}
+
+/// Columns where the terminal does not say.
+const WIDTH_DEFAULT: usize = 120;
+
+/// What rows are printed as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Table,
+    Jsonl,
+    /// Not built yet
+    Ocsf,
+}
+
+/// What `scan` was asked for.
+#[derive(Debug)]
+pub struct ScanRequest {
+    pub paths: Vec<PathBuf>,
+    pub cases: Option<PathBuf>,
+    pub events: Option<PathBuf>,
+    pub report: Option<PathBuf>,
+    pub fail_on: Option<Verdict>,
+    pub format: Format,
+    pub threads: Option<usize>,
+    pub config: Option<PathBuf>,
+}
+
+/// Scans, writes what was asked for, prints the cases and, on stderr, what was read.
+pub fn scan(request: ScanRequest, surroundings: &Surroundings<'_>) -> Result<ExitCode> {
+    if request.format == Format::Ocsf {
+        bail!("OCSF output is not built yet; `--format table` and `--format jsonl` are");
+    }
+    let mut config = Config::load(request.config.as_deref(), surroundings.environment.iter().cloned())?;
+    if let Some(threads) = request.threads {
+        config.scan.threads = threads;
+    }
+    let scanner = Scanner::from_config(config)?;
+    let inputs: Vec<Input> = request.paths.iter().map(|path| Input::from_argument(path)).collect();
+
+    // Opened before the work, so that a wrong path is told at once.
+    let mut events = request.events.as_deref().map(create).transpose()?;
+    let mut cases = request.cases.as_deref().map(create).transpose()?;
+    let mut report_file = request.report.as_deref().map(create).transpose()?;
+    let mut printed = io::stdout().lock();
+    let mut stdout_closed = false;
+
+    let bar = Bar::new(surroundings.stderr_is_terminal);
+    let mut lines_to_stdout = Vec::new();
+    let findings = {
+        let mut outputs = Outputs {
+            events: events.as_mut().map(|file| file as &mut dyn Write),
+            cases: match (&mut cases, request.format) {
+                (Some(file), _) => Some(file as &mut dyn Write),
+                (None, Format::Jsonl) => Some(&mut lines_to_stdout as &mut dyn Write),
+                (None, _) => None,
+            },
+        };
+        scanner.scan(&inputs, surroundings.now, &|progress| bar.update(progress), &mut outputs)?
+    };
+    bar.finish();
+    finish(events, request.events.as_deref())?;
+    finish(cases, request.cases.as_deref())?;
+    if let Some(file) = &mut report_file {
+        file.write_all(report::html(&findings).as_bytes()).context("could not write the report")?;
+    }
+    finish(report_file, request.report.as_deref())?;
+
+    let text = match request.format {
+        Format::Jsonl => String::from_utf8_lossy(&lines_to_stdout).into_owned(),
+        _ => terminal::cases(&findings, surroundings.screen()),
+    };
+    stdout_closed |= !print(&mut printed, &text)?;
+    eprint!("{}", terminal::summary(&findings.input, (surroundings.elapsed)().as_secs_f64()));
+    if let Some(path) = &request.report {
+        eprintln!("report      {}", path.display());
+    }
+    if stdout_closed {
+        eprintln!("trailwarden: standard output was closed before everything was printed");
+    }
+    Ok(exit_code(&findings, request.fail_on))
+}
+
+/// Scans the incident that ships with the program.
+pub fn demo(seed: Option<u64>, report_path: &Path, surroundings: &Surroundings<'_>) -> Result<ExitCode> {
+    if seed.is_some() {
+        bail!(
+            "`demo --seed` waits for the log generator, which is not built yet; without it, demo scans the authored incident"
+        );
+    }
+    let scanner = Scanner::from_config(demo::config())?;
+    let mut report_file = create(report_path)?;
+    let mut findings =
+        scanner.scan(&demo::inputs(), surroundings.now, &|_| {}, &mut Outputs::default()).context("the demo")?;
+    findings.planted = Some(demo::planted(&findings)?);
+    report_file.write_all(report::html(&findings).as_bytes()).context("could not write the report")?;
+    finish(Some(report_file), Some(report_path))?;
+
+    let screen = surroundings.screen();
+    let text = format!("{}\n{}", terminal::cases(&findings, screen), terminal::planted(&findings, screen));
+    if !print(&mut io::stdout().lock(), &text)? {
+        eprintln!("trailwarden: standard output was closed before everything was printed");
+    }
+    eprint!("{}", terminal::summary(&findings.input, (surroundings.elapsed)().as_secs_f64()));
+    eprintln!("report      {}", report_path.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the effective configuration.
+pub fn config_print(file: Option<&Path>, surroundings: &Surroundings<'_>) -> Result<ExitCode> {
+    let config = Config::load(file, surroundings.environment.iter().cloned())?;
+    print(&mut io::stdout().lock(), &config.to_toml())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Checks a configuration file and the rules that it names.
+pub fn config_check(file: &Path, surroundings: &Surroundings<'_>) -> Result<ExitCode> {
+    let config = Config::load(Some(file), surroundings.environment.iter().cloned())?;
+    let scanner = Scanner::from_config(config)?;
+    print(&mut io::stdout().lock(), &format!("{}: ok, {} rules\n", file.display(), scanner.rules().rules().len()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says that a command is not there yet.
+pub fn not_built(name: &str, waits_for: &str) -> Result<ExitCode> {
+    eprintln!("trailwarden: `{name}` is not built yet; it comes with {waits_for}. `scan` and `demo` work today.");
+    Ok(ExitCode::from(WRONG))
+}
+
+fn exit_code(findings: &Findings, fail_on: Option<Verdict>) -> ExitCode {
+    if findings.input.events == 0 {
+        return ExitCode::from(NOTHING_READ);
+    }
+    match (fail_on, findings.tally.worst()) {
+        (Some(limit), Some(worst)) if worst >= limit => ExitCode::from(REACHED),
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+fn create(path: &Path) -> Result<BufWriter<File>> {
+    let file = File::create(path).with_context(|| format!("could not create {}", path.display()))?;
+    Ok(BufWriter::with_capacity(1 << 20, file))
+}
+
+fn finish(file: Option<BufWriter<File>>, path: Option<&Path>) -> Result<()> {
+    if let (Some(mut file), Some(path)) = (file, path) {
+        file.flush().with_context(|| format!("could not write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Prints; `false` when the reader has gone, which is the reader's right.
+fn print(out: &mut impl Write, text: &str) -> Result<bool> {
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error).context("could not write to standard output"),
+    }
+}

@@ -1,0 +1,138 @@
+//! The HTML report: one file without scripts or outside resources, for a manager to get in a minute and an
+//! engineer to check. Equal findings give equal bytes. Every text of the log is hostile until shown otherwise:
+//! markup is escaped by maud, what hides or reorders is spelled out by [`crate::untrusted`].
+
+mod case;
+mod cases;
+mod evidence;
+mod glossary;
+mod overview;
+mod plan;
+mod timeline;
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use trailwarden_core::level::{Severity, Verdict};
+
+use crate::figures;
+use crate::findings::{Finding, Findings};
+use crate::untrusted::{self, Piece};
+
+/// Cases shown in full; the table names as many.
+pub const CASES_MAX: usize = 200;
+/// Evidence rows shown of one case.
+pub const EVIDENCE_ROWS_MAX: usize = 200;
+
+const STYLE: &str = include_str!("style.css");
+
+/// The report as one HTML document.
+pub fn html(findings: &Findings) -> String {
+    let urgent = findings.by_urgency();
+    let shown = &urgent[..urgent.len().min(CASES_MAX)];
+    let mut room = evidence::Room::default();
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                // Nothing may load or run, even if an escape failed.
+                meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'";
+                meta name="referrer" content="no-referrer";
+                meta name="color-scheme" content="light dark";
+                title { "Trailwarden report" }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                a.skip href="#cases" { "Skip to the cases" }
+                (overview::masthead(findings, &urgent))
+                main.wrap {
+                    (overview::section(findings))
+                    (overview::planted(findings, shown))
+                    (timeline::section(findings, shown))
+                    (cases::section(findings, shown, urgent.len()))
+                    @for (at, finding) in shown.iter().enumerate() {
+                        (case::article(findings, finding, at + 1, &mut room))
+                    }
+                    (glossary::section(findings))
+                }
+                footer.wrap {
+                    p {
+                        "Trailwarden " (text(&findings.version, 40)) " · feature schema " (findings.feature_schema_version)
+                        " · times are UTC · made without network; nothing in this file loads or runs anything"
+                    }
+                }
+            }
+        }
+    }
+    .into_string()
+}
+
+/// Untrusted text on one line.
+fn text(text: &str, chars_max: usize) -> Markup {
+    html! {
+        @for piece in untrusted::pieces(text, chars_max) { (shown(piece)) }
+    }
+}
+
+fn shown(piece: Piece<'_>) -> Markup {
+    html! {
+        @match piece {
+            Piece::Plain(plain) => (plain),
+            Piece::Hidden(character) => span.hidden { (format!("\\u{{{:x}}}", u32::from(character))) },
+            Piece::Cut(more) => span.cut { "… (+" (figures::count(more as u64)) " characters)" },
+        }
+    }
+}
+
+/// A sentence that may quote names from the log.
+fn sentence(sentence: &str) -> Markup {
+    html! { bdi { (text(sentence, 1_000)) } }
+}
+
+/// An identifier: monospace, isolated from the direction of the text around it, broken anywhere.
+fn id(identifier: &str) -> Markup {
+    html! { code { (text(identifier, untrusted::NAME_CHARS_MAX)) } }
+}
+
+/// Text of several lines, in a block that wraps.
+fn block(content: &str, chars_max: usize) -> Markup {
+    html! {
+        pre {
+            @for piece in untrusted::pieces(content, chars_max) {
+                @match piece {
+                    Piece::Hidden('\n') => "\n",
+                    piece => (shown(piece)),
+                }
+            }
+        }
+    }
+}
+
+fn severity_chip(severity: Severity) -> Markup {
+    html! { span class={ "chip sev-" (severity) } { (severity) } }
+}
+
+fn verdict_chip(verdict: Verdict) -> Markup {
+    html! { span class={ "verdict ver-" (verdict) } { (verdict_word(verdict)) } }
+}
+
+fn verdict_word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Benign => "benign",
+        Verdict::Insufficient => "undecided",
+        Verdict::Suspicious => "suspicious",
+        Verdict::Malicious => "malicious",
+    }
+}
+
+/// `T1098.001 Additional Cloud Credentials`.
+fn technique(technique: &str) -> Markup {
+    html! {
+        span.technique { (id(technique)) @if let Some(name) = crate::techniques::name(technique) { " " (name) } }
+    }
+}
+
+/// What a person calls the case's principal.
+fn principal(finding: &Finding) -> Markup {
+    html! { bdi { (text(figures::short_principal(&finding.case.principal), 48)) } }
+}

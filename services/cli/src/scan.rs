@@ -1,0 +1,247 @@
+//! `scan`: from files to judged cases, in order of event time and in bounded memory.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write};
+use std::num::NonZeroUsize;
+
+use rustc_hash::FxHashSet;
+use trailwarden_collector::{Input, Options, Progress, Summary, collect};
+use trailwarden_core::activity::{Activity, Observation};
+use trailwarden_core::api::Vocabulary;
+use trailwarden_core::baseline;
+use trailwarden_core::case::{self, Case};
+use trailwarden_core::detection::RuleSet;
+use trailwarden_core::feature::SCHEMA_VERSION;
+use trailwarden_core::hash::hash64;
+use trailwarden_core::level::{Level, Severity};
+use trailwarden_core::negotiation::negotiate_deterministically;
+use trailwarden_core::registry::Registry;
+use trailwarden_core::time::{MINUTE_MS, Timestamp};
+
+use crate::config::Config;
+use crate::engine::{Engine, Observer};
+use crate::findings::{Finding, Findings, Reject};
+use crate::lines::{EventLine, write_case, write_event};
+use crate::rules;
+
+/// Cases kept whole for the report and the terminal, the most urgent first. All of them go to `--cases`.
+const FINDINGS_KEPT_MAX: usize = 1_000;
+/// Accounts named in the report.
+const ACCOUNTS_NAMED_MAX: usize = 1_000;
+/// How far ahead of the clock an event may be before its time is not believed.
+const CLOCK_SKEW_MS: i64 = 5 * MINUTE_MS;
+
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    #[error(transparent)]
+    Rules(#[from] rules::Error),
+    #[error(transparent)]
+    Collect(#[from] trailwarden_collector::Error),
+    #[error("could not write {what}")]
+    Write { what: &'static str, source: io::Error },
+}
+
+/// What a scan works with, made once.
+#[derive(Debug)]
+pub struct Scanner {
+    config: Config,
+    rules: RuleSet,
+    vocabulary: Vocabulary,
+    registry: Registry,
+}
+
+/// Where lines go, as they are found.
+#[derive(Default)]
+pub struct Outputs<'a> {
+    pub events: Option<&'a mut dyn Write>,
+    pub cases: Option<&'a mut dyn Write>,
+}
+
+impl Scanner {
+    /// Loads the rules that the configuration names.
+    pub fn from_config(config: Config) -> Result<Self, Error> {
+        let rules = rules::load(&config.detections)?;
+        let registry = config.registry();
+        Ok(Self { config, rules, vocabulary: Vocabulary::builtin(), registry })
+    }
+
+    pub fn rules(&self) -> &RuleSet {
+        &self.rules
+    }
+
+    pub fn observer(&self) -> Observer<'_> {
+        Observer { rules: &self.rules, registry: &self.registry }
+    }
+
+    /// The stateful stages, empty. `now` is the clock at the start.
+    pub fn engine(&self, now: Timestamp) -> Engine<'_> {
+        let baseline = baseline::Limits { warm_up_h: self.config.features.warm_up_h, ..baseline::Limits::default() };
+        let cases = case::Limits {
+            quiet_min: self.config.cases.quiet_min,
+            length_h_max: self.config.cases.hours_max,
+            ..case::Limits::default()
+        };
+        Engine::new(&self.rules, &self.vocabulary, baseline, cases, now.plus_ms(CLOCK_SKEW_MS))
+    }
+
+    /// How inputs are read.
+    pub fn options(&self, now: Timestamp) -> Options {
+        let all = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let threads = NonZeroUsize::new(self.config.scan.threads).unwrap_or(all);
+        Options { limits: self.config.limits(), threads, now }
+    }
+
+    /// Reads the inputs and judges what is in them. `now` is the clock at the start.
+    ///
+    /// # Errors
+    /// When an output cannot be written or temporary space is lacking. What is wrong with the input is counted.
+    pub fn scan(
+        &self,
+        inputs: &[Input],
+        now: Timestamp,
+        progress: &(dyn Fn(Progress) + Sync),
+        outputs: &mut Outputs<'_>,
+    ) -> Result<Findings, Error> {
+        let mut engine = self.engine(now);
+        let mut gathered = Gathered::new(self, outputs);
+        let mut written = Ok(());
+        let options = self.options(now);
+        let summary = collect(inputs, &options, &self.observer(), progress, |observation| {
+            if written.is_ok() {
+                written = gathered.step(&mut engine, observation);
+            }
+        })?;
+        written?;
+        gathered.cases(engine.finish(), None)?;
+        Ok(gathered.into_findings(summary, &options, &engine))
+    }
+
+    fn judge(&self, case: Case) -> Finding {
+        let bounds = self.config.bounds();
+        let rules = self.rules.rules();
+        let judgement = negotiate_deterministically(&case, rules, &self.registry, &self.vocabulary, &bounds);
+        Finding::new(case, judgement)
+    }
+
+    /// Whether a case holds anything beside context: informational rules tell what surrounds a case and make none.
+    fn is_worth_judging(&self, case: &Case) -> bool {
+        let rules = self.rules.rules();
+        let mut detections = case.signals.iter().flat_map(|signal| &signal.detections);
+        detections.any(|rule| rules[usize::from(rule.0)].severity > Severity::Informational)
+    }
+}
+
+/// What a scan gathers on its way: lines out in order, and the findings worth keeping.
+struct Gathered<'s, 'o, 'w> {
+    scanner: &'s Scanner,
+    outputs: &'o mut Outputs<'w>,
+    /// Case lines that an earlier case may still come before.
+    waiting: BTreeMap<(Timestamp, String), Vec<u8>>,
+    findings: Findings,
+    accounts: BTreeSet<String>,
+    principals: FxHashSet<u64>,
+}
+
+impl<'s, 'o, 'w> Gathered<'s, 'o, 'w> {
+    fn new(scanner: &'s Scanner, outputs: &'o mut Outputs<'w>) -> Self {
+        let findings = Findings {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            feature_schema_version: SCHEMA_VERSION,
+            rules: scanner.rules.rules().to_vec(),
+            ..Findings::default()
+        };
+        Self {
+            scanner,
+            outputs,
+            waiting: BTreeMap::new(),
+            findings,
+            accounts: BTreeSet::new(),
+            principals: FxHashSet::default(),
+        }
+    }
+
+    fn step<'a>(&mut self, engine: &mut Engine<'_>, observation: Observation<'a>) -> Result<(), Error> {
+        self.meet(&observation.activity);
+        let line = EventLine::new(&observation.activity, 0.0, Level::None);
+        let step = engine.step(observation);
+        self.event(&EventLine { score: step.score, level: step.level, ..line })?;
+        match step.cases.is_empty() {
+            true => Ok(()),
+            false => self.cases(step.cases, engine.oldest_open()),
+        }
+    }
+
+    fn meet(&mut self, activity: &Activity<'_>) {
+        let input = &mut self.findings.input;
+        let at = activity.event_time;
+        input.first_event_time = Some(input.first_event_time.map_or(at, |first| first.min(at)));
+        input.last_event_time = Some(input.last_event_time.map_or(at, |last| last.max(at)));
+        self.principals.insert(hash64(activity.principal));
+        if self.accounts.len() < ACCOUNTS_NAMED_MAX && !self.accounts.contains(activity.account) {
+            self.accounts.insert(activity.account.to_owned());
+        }
+    }
+
+    fn event(&mut self, line: &EventLine<'_>) -> Result<(), Error> {
+        self.findings.levels.add(line.level, 1);
+        self.findings.histogram.record(line.event_time, line.level);
+        match &mut self.outputs.events {
+            Some(out) => write_event(out, line).map_err(|source| Error::Write { what: "events", source }),
+            None => Ok(()),
+        }
+    }
+
+    /// Judges cases that ended. Those that begin before `settled` (all, without it) go out in order.
+    fn cases(&mut self, ended: Vec<Case>, settled: Option<Timestamp>) -> Result<(), Error> {
+        for case in ended {
+            if !self.scanner.is_worth_judging(&case) {
+                self.findings.tally.context_only += 1;
+                continue;
+            }
+            let finding = self.scanner.judge(case);
+            if self.outputs.cases.is_some() {
+                let mut line = Vec::new();
+                write_case(&mut line, &finding).map_err(|source| Error::Write { what: "cases", source })?;
+                self.waiting.insert((finding.case.first_event_time, finding.case.id.clone()), line);
+            }
+            self.findings.keep(finding, FINDINGS_KEPT_MAX);
+        }
+        let Some(out) = &mut self.outputs.cases else { return Ok(()) };
+        while let Some(entry) = self.waiting.first_entry() {
+            if settled.is_some_and(|settled| entry.key().0 >= settled) {
+                break;
+            }
+            out.write_all(&entry.remove()).map_err(|source| Error::Write { what: "cases", source })?;
+        }
+        Ok(())
+    }
+
+    fn into_findings(self, summary: Summary, options: &Options, engine: &Engine<'_>) -> Findings {
+        let mut findings = self.findings;
+        findings.finish(FINDINGS_KEPT_MAX);
+        let input = &mut findings.input;
+        input.files = summary.files;
+        input.events = summary.events;
+        input.duplicates = summary.duplicates;
+        input.future = summary.future;
+        let by_name = |counts: BTreeMap<trailwarden_collector::RejectReason, u64>| {
+            counts.into_iter().map(|(reason, count)| (reason.name().to_owned(), count)).collect()
+        };
+        input.rejected = by_name(summary.rejected);
+        input.set_aside = by_name(summary.set_aside);
+        input.rejected_listed = summary.problems.iter().map(Reject::from).collect();
+        input.forgotten = engine.forgotten().into_iter().filter(|(_, count)| *count > 0).collect();
+        input.accounts = self.accounts.into_iter().collect();
+        input.principals = self.principals.len() as u64;
+        input.memory_cap_bytes = memory_cap_bytes(options);
+        findings
+    }
+}
+
+/// What the stateful stages may hold at most: see the table of state in ARCHITECTURE.md.
+const STATE_BYTES_MAX: usize = 512 << 20;
+
+fn memory_cap_bytes(options: &Options) -> u64 {
+    (options.limits.memory_bytes_cap(options.threads.get()) + STATE_BYTES_MAX) as u64
+}

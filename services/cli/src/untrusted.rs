@@ -1,0 +1,157 @@
+//! Text that an attacker may have written, made safe to look at. Markup is escaped by whoever writes
+//! markup; this room takes away what works in any medium: terminal escapes, direction overrides,
+//! invisible characters, stacked marks and sheer length.
+
+use std::fmt::Write;
+
+/// Characters shown of one name; the rest is counted. The lines of `--cases` keep the whole text.
+pub const NAME_CHARS_MAX: usize = 160;
+
+/// More combining marks than this on one letter climb out of their line.
+const MARKS_IN_A_ROW_MAX: usize = 2;
+
+/// A stretch of untrusted text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece<'a> {
+    /// Shown as it stands.
+    Plain(&'a str),
+    /// Shown as `\u{202e}`.
+    Hidden(char),
+    /// How many further characters are not shown.
+    Cut(usize),
+}
+
+/// Cuts text into what can be shown as it stands and what cannot, at most `chars_max` characters of it.
+pub fn pieces(text: &str, chars_max: usize) -> Vec<Piece<'_>> {
+    let mut pieces = Vec::new();
+    // A mark must have a letter of its own to stand on, not one of the text before.
+    let (mut plain_from, mut marks) = (0, MARKS_IN_A_ROW_MAX);
+    for (shown, (at, character)) in text.char_indices().enumerate() {
+        if shown == chars_max {
+            push_plain(&mut pieces, &text[plain_from..at]);
+            pieces.push(Piece::Cut(text[at..].chars().count()));
+            return pieces;
+        }
+        marks = if is_mark(character) { marks + 1 } else { 0 };
+        if is_hidden(character) || marks > MARKS_IN_A_ROW_MAX {
+            marks = MARKS_IN_A_ROW_MAX;
+            push_plain(&mut pieces, &text[plain_from..at]);
+            pieces.push(Piece::Hidden(character));
+            plain_from = at + character.len_utf8();
+        }
+    }
+    push_plain(&mut pieces, &text[plain_from..]);
+    pieces
+}
+
+fn push_plain<'a>(pieces: &mut Vec<Piece<'a>>, text: &'a str) {
+    if !text.is_empty() {
+        pieces.push(Piece::Plain(text));
+    }
+}
+
+/// The text on one line, with everything hidden spelled out and cut to `chars_max` characters.
+pub fn visible(text: &str, chars_max: usize) -> String {
+    let mut out = String::with_capacity(text.len().min(chars_max + 32));
+    for piece in pieces(text, chars_max) {
+        match piece {
+            Piece::Plain(plain) => out.push_str(plain),
+            Piece::Hidden(character) => {
+                // Writing to a String cannot fail.
+                let _ = write!(out, "\\u{{{:x}}}", u32::from(character));
+            }
+            Piece::Cut(more) => {
+                let _ = write!(out, "… (+{} characters)", crate::figures::count(more as u64));
+            }
+        }
+    }
+    out
+}
+
+/// A name of up to [`NAME_CHARS_MAX`] characters on one line.
+pub fn name(text: &str) -> String {
+    visible(text, NAME_CHARS_MAX)
+}
+
+/// JSON text with what hides in its strings written as JSON's own escapes, so that a copy of it means the same.
+pub fn visible_json(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for character in json.chars() {
+        if character != '\n' && is_hidden(character) {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                // Writing to a String cannot fail.
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        } else {
+            out.push(character);
+        }
+    }
+    out
+}
+
+/// Whether a character acts on its surroundings, or cannot be seen, instead of standing for itself.
+pub fn is_hidden(character: char) -> bool {
+    character.is_control()
+        || matches!(character,
+            '\u{00AD}' | '\u{034F}' | '\u{061C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}' | '\u{180B}'..='\u{180F}'
+            | '\u{2000}'..='\u{200F}' | '\u{2028}'..='\u{202F}' | '\u{205F}'..='\u{206F}' | '\u{2800}' | '\u{3000}' | '\u{3164}'
+            | '\u{E000}'..='\u{F8FF}' | '\u{FE00}'..='\u{FE0E}' | '\u{FEFF}' | '\u{FFA0}' | '\u{FFF0}'..='\u{FFFD}'
+            | '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{E0FFF}' | '\u{F0000}'..='\u{10FFFF}')
+}
+
+fn is_mark(character: char) -> bool {
+    matches!(character,
+        '\u{0300}'..='\u{036F}' | '\u{0483}'..='\u{0489}' | '\u{0591}'..='\u{05BD}' | '\u{0610}'..='\u{061A}' | '\u{064B}'..='\u{065F}'
+        | '\u{0E31}' | '\u{0E34}'..='\u{0E3A}' | '\u{0E47}'..='\u{0E4E}' | '\u{1AB0}'..='\u{1AFF}' | '\u{1DC0}'..='\u{1DFF}'
+        | '\u{20D0}'..='\u{20FF}' | '\u{FE20}'..='\u{FE2F}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spells_out_what_acts_or_hides_and_counts_what_it_cuts() {
+        for (text, expect) in [
+            ("ci-deploy", "ci-deploy"),
+            ("\u{1b}[31mred", "\\u{1b}[31mred"),
+            ("a\u{202e}gpj.exe", "a\\u{202e}gpj.exe"),
+            ("two\r\nlines\t", "two\\u{d}\\u{a}lines\\u{9}"),
+            ("zero\u{200b}width", "zero\\u{200b}width"),
+            ("e\u{301}", "e\u{301}"),
+            ("e\u{301}\u{301}\u{301}\u{301}", "e\u{301}\u{301}\\u{301}\\u{301}"),
+            ("\u{301}e\u{7}\u{301}", "\\u{301}e\\u{7}\\u{301}"),
+            ("مدير", "مدير"),
+            ("", ""),
+        ] {
+            assert_eq!(visible(text, 100), expect, "{text:?}");
+        }
+        assert_eq!(visible("0123456789abc", 10), "0123456789… (+3 characters)");
+        assert_eq!(
+            name(&"x".repeat(10_240)).chars().count(),
+            NAME_CHARS_MAX + "… (+10,080 characters)".chars().count()
+        );
+    }
+
+    #[test]
+    fn json_keeps_its_meaning() {
+        let value = serde_json::json!({"name": "a\u{202e}b\u{e0041}\u{7}"});
+        let shown = visible_json(&serde_json::to_string_pretty(&value).expect("JSON"));
+        assert!(shown.contains(r"a\u202eb\udb40\udc41\u0007"), "{shown}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).expect("JSON"), value);
+    }
+
+    #[test]
+    fn pieces_lose_nothing() {
+        let text = "a\u{202e}b\u{7}c".repeat(50);
+        let total: usize = pieces(&text, 77)
+            .iter()
+            .map(|piece| match piece {
+                Piece::Plain(plain) => plain.chars().count(),
+                Piece::Hidden(_) => 1,
+                Piece::Cut(more) => *more,
+            })
+            .sum();
+        assert_eq!(total, text.chars().count());
+    }
+}

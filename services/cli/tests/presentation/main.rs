@@ -1,0 +1,7 @@
+//! What users see after a scan: the report, the terminal, the written lines.
+
+mod hostile;
+mod lines;
+mod report;
+mod sample;
+mod terminal;

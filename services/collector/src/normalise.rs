@@ -1,0 +1,176 @@
+//! From a checked record to an [`Activity`].
+
+use std::fmt::Write;
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use trailwarden_core::activity::Activity;
+use trailwarden_core::principal::{Caller, Identity};
+use trailwarden_core::record::{Head, RecordView};
+use trailwarden_core::time::Timestamp;
+
+use crate::parse::Record;
+
+/// Calls `observe` with the record as rules see it and the activity it stands for.
+pub(crate) fn with_activity<R>(
+    raw: &str,
+    record: &Record<'_>,
+    event_time: Timestamp,
+    observe: impl for<'a> FnOnce(&RecordView<'a>, Activity<'a>) -> R,
+) -> R {
+    let (head, is_partial) = record.head();
+    let view = RecordView::new(raw, head, is_partial);
+    let service = service(head.event_source);
+    let call = call(head.event_name);
+    // Every event of the sign-in service is a person at the console, but for a program that asks for a sign-in token.
+    let signs_in = service == "signin" && call != "GetSigninToken";
+    let caller = Caller::of(&identity(record, &head, signs_in));
+    let derived_id;
+    let event_id = match record.event_id.get() {
+        Some(id) if !id.is_empty() => id,
+        _ => {
+            derived_id = derive_event_id(view.tree());
+            &derived_id
+        }
+    };
+    let mfa = record.identity.context.fields.attributes.fields.mfa.as_bool();
+    let activity = Activity {
+        event_id,
+        shared_event_id: record.shared_event_id.get().filter(|id| !id.is_empty()),
+        event_time,
+        account: head
+            .recipient_account_id
+            .filter(|account| !account.is_empty())
+            .or(head.identity_account_id)
+            .unwrap_or_default(),
+        region: head.aws_region.unwrap_or_default(),
+        service,
+        call,
+        principal: &caller.principal,
+        principal_kind: caller.kind,
+        session: &caller.session,
+        session_name: caller.session_name,
+        credential: caller.credential,
+        mfa: if signs_in { mfa.or_else(|| mfa_of_sign_in(&view)) } else { mfa },
+        source: head.source_ip_address.unwrap_or_default(),
+        user_agent: head.user_agent.unwrap_or_default(),
+        error_code: head.error_code.filter(|code| !code.is_empty()),
+        read_only: record.read_only.0,
+    };
+    observe(&view, activity)
+}
+
+fn identity<'a>(record: &'a Record<'_>, head: &Head<'a>, signs_in: bool) -> Identity<'a> {
+    let identity = &record.identity;
+    let context = &identity.context.fields;
+    let attributes = &context.attributes.fields;
+    Identity {
+        kind: head.identity_type.unwrap_or_default(),
+        arn: head.identity_arn.unwrap_or_default(),
+        account: head.identity_account_id.unwrap_or_default(),
+        principal_id: identity.principal_id.get().unwrap_or_default(),
+        user_name: head.identity_user_name.unwrap_or_default(),
+        access_key_id: head.identity_access_key_id.unwrap_or_default(),
+        credential_id: identity.credential_id.get().unwrap_or_default(),
+        invoked_by: head.identity_invoked_by.unwrap_or_default(),
+        on_behalf_of: identity.on_behalf_of.fields.user_id.get().unwrap_or_default(),
+        issuer_arn: head.issuer_arn.unwrap_or_default(),
+        from_console: record.from_console.0 == Some(true) || attributes.from_console.0 == Some(true),
+        signs_in,
+        ec2_role_delivery: !context.ec2_role_delivery.is_absent(),
+    }
+}
+
+fn mfa_of_sign_in(view: &RecordView<'_>) -> Option<bool> {
+    match view.text("additionalEventData.MFAUsed")? {
+        "Yes" => Some(true),
+        "No" => Some(false),
+        _ => None,
+    }
+}
+
+/// `iam` of `iam.amazonaws.com`.
+fn service(event_source: &str) -> &str {
+    let partitions = [".amazonaws.com", ".amazonaws.com.cn"];
+    let stripped = partitions.iter().find_map(|suffix| event_source.strip_suffix(suffix));
+    stripped.unwrap_or(event_source)
+}
+
+/// The call's name without the API version that some services append: `20150331`, `20150331v2`, `2017_10_30`.
+fn call(event_name: &str) -> &str {
+    // Cheap for nearly every name: none of these forms ends in a letter.
+    if !event_name.ends_with(|last: char| last.is_ascii_digit()) {
+        return event_name;
+    }
+    let unversioned = event_name.trim_end_matches(|c: char| c.is_ascii_digit());
+    let dated = unversioned
+        .strip_suffix('v')
+        .filter(|rest| rest.ends_with(|last: char| last.is_ascii_digit()))
+        .unwrap_or(event_name);
+    let start = date_start(dated.as_bytes()).unwrap_or(dated.len());
+    match dated[..start].trim_end_matches('_') {
+        name if start < dated.len() && !name.is_empty() => name,
+        _ => event_name,
+    }
+}
+
+/// Where `20150331` or `2015_03_31` starts at the end of a name.
+fn date_start(name: &[u8]) -> Option<usize> {
+    let compact = name.len().checked_sub(8)?;
+    let is_compact = name[compact..].iter().all(u8::is_ascii_digit) && name[compact..].starts_with(b"20");
+    if is_compact {
+        return Some(compact);
+    }
+    let spaced = name.len().checked_sub(10)?;
+    let is_spaced = name[spaced..].iter().enumerate().all(|(index, byte)| match index {
+        4 | 7 => *byte == b'_',
+        _ => byte.is_ascii_digit(),
+    });
+    (is_spaced && name[spaced..].starts_with(b"20")).then_some(spaced)
+}
+
+/// An id for a record that has none: SHA-256, cut to 128 bits, over the record with its keys in order,
+/// so that two deliveries of it are found to be one.
+fn derive_event_id(tree: &Value) -> String {
+    let digest = Sha256::digest(tree.to_string().as_bytes());
+    let mut id = String::from("derived:");
+    for byte in &digest[..16] {
+        // Writing to a string cannot fail.
+        let _ = write!(id, "{byte:02x}");
+    }
+    id
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_cut_from_calls() {
+        for (name, expected) in [
+            ("UpdateFunctionCode20150331v2", "UpdateFunctionCode"),
+            ("ListFunctions20150331", "ListFunctions"),
+            ("CreateFunction2020_05_31", "CreateFunction"),
+            ("CreateDistribution_2017_10_30", "CreateDistribution"),
+            ("PutObject", "PutObject"),
+            ("GetSendQuotaV2", "GetSendQuotaV2"),
+            ("ListObjectsV2", "ListObjectsV2"),
+            ("Describe12345678", "Describe12345678"),
+            ("20150331", "20150331"),
+            ("Route53", "Route53"),
+            ("v2", "v2"),
+        ] {
+            assert_eq!(call(name), expected, "{name}");
+        }
+        assert_eq!(service("iam.amazonaws.com"), "iam");
+        assert_eq!(service("iam.amazonaws.com.cn"), "iam");
+        assert_eq!(service("idp.example.com"), "idp.example.com");
+    }
+
+    #[test]
+    fn the_order_of_keys_does_not_change_a_derived_id() {
+        let id = |text: &str| derive_event_id(&serde_json::from_str(text).expect("valid"));
+        assert_eq!(id(r#"{"a":1,"b":{"c":2,"d":3}}"#), id(r#"{ "b":{"d":3,"c":2}, "a":1 }"#));
+        assert_ne!(id(r#"{"a":1}"#), id(r#"{"a":2}"#));
+    }
+}

@@ -1,0 +1,401 @@
+//! The negotiation itself: a state machine that is fed answers and says what to ask next, until it concludes.
+//!
+//! It contains no model, no clock and no I/O: the same messages give the same judgement, in whatever order sealed
+//! opinions arrive. A role that does not answer, or not in form, is stood in for by its deterministic brain.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::brain::{self, Lean, Opinion, PICKS_MAX, Pick, Standing};
+use super::check::{Finding, Findings};
+use super::counterfactual;
+use super::evidence::{Evidence, EvidencePack, sha256_hex};
+use super::freeze::{Handles, freeze};
+use super::handle::Handle;
+use super::opinion::{grounded, rejection};
+use super::pool::{self, Prior};
+use super::report;
+use super::response::{self, ACTIONS_MAX, PlanOption};
+use super::route::{Outcome, route};
+use super::{Bounds, Brain, Judgement, Reason, RejectedClaim, Role};
+use crate::api::Vocabulary;
+use crate::case::Case;
+use crate::detection::Rule;
+use crate::level::{Severity, Verdict};
+use crate::plan::{Action, Plan};
+use crate::registry::Registry;
+
+/// Roles that give a sealed opinion, in the order in which they are read.
+const SEALED: [Role; 3] = [Role::Analysis, Role::Context, Role::Sceptic];
+
+/// What the shell is to do next.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    Ask(Ask),
+    Concluded(Box<Judgement>),
+}
+
+/// A question to a role.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ask {
+    pub role: Role,
+    /// Of all that the role is shown; its answer must carry it.
+    pub input_digest: String,
+    pub question: Question,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Question {
+    /// Claims from the role's part of the vocabulary.
+    Opinion,
+    /// Which way these surviving claims lean.
+    Lean(Vec<Standing>),
+    /// Which of these steps to propose.
+    Choose(Vec<PlanOption>),
+    /// One sentence on these surviving claims.
+    Report(Vec<Standing>),
+}
+
+/// A role's answer, as recorded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Message {
+    pub role: Role,
+    pub brain: Brain,
+    pub input_digest: String,
+    pub reply: Reply,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    Opinion(Opinion),
+    Lean(Lean),
+    Choice(Vec<Pick>),
+    Sentence(String),
+    /// Nobody answered in time or in form.
+    Missing,
+}
+
+/// A sealed opinion after the check.
+#[derive(Clone, Debug)]
+struct Checked {
+    brain: Brain,
+    standing: Vec<Standing>,
+    rejected: Vec<RejectedClaim>,
+}
+
+/// What the claims and the lean amount to.
+#[derive(Clone, Debug)]
+struct Decision {
+    standing: Vec<Standing>,
+    probability: f64,
+    severity: Severity,
+    verdict: Verdict,
+    options: Vec<PlanOption>,
+}
+
+/// A negotiation about one case.
+#[derive(Debug)]
+pub struct Negotiation {
+    pack: EvidencePack,
+    handles: Handles,
+    bounds: Bounds,
+    findings: Findings,
+    prior: Prior,
+    probability_deterministic: f64,
+    /// Open questions, by role, with the digest that the answer must carry.
+    open: BTreeMap<Role, String>,
+    opinions: BTreeMap<Role, Checked>,
+    lean: Option<(Brain, Lean)>,
+    decision: Option<Decision>,
+    plan: Option<(Option<Brain>, Vec<Action>, Vec<RejectedClaim>)>,
+    ignored: u32,
+}
+
+impl Negotiation {
+    /// Opens a negotiation: the sealed opinions are asked for first.
+    pub fn open(pack: EvidencePack, handles: Handles, bounds: Bounds) -> (Self, Vec<Ask>) {
+        let findings = Findings::of(pack.evidence());
+        let prior = Prior::of(pack.evidence());
+        let standing: Vec<Standing> = SEALED.into_iter().flat_map(|role| brain::claims(role, &findings)).collect();
+        let mut negotiation = Self {
+            probability_deterministic: pool::probability(&prior, &standing, 0.0),
+            pack,
+            handles,
+            bounds,
+            findings,
+            prior,
+            open: BTreeMap::new(),
+            opinions: BTreeMap::new(),
+            lean: None,
+            decision: None,
+            plan: None,
+            ignored: 0,
+        };
+        let asks = SEALED.into_iter().map(|role| negotiation.ask(role, Question::Opinion)).collect();
+        (negotiation, asks)
+    }
+
+    pub fn pack(&self) -> &EvidencePack {
+        &self.pack
+    }
+
+    /// Messages that answered no open question: second answers, wrong digests, answers after the end.
+    pub fn ignored(&self) -> u32 {
+        self.ignored
+    }
+
+    /// Takes an answer; returns what to do next (nothing while other sealed opinions are awaited).
+    pub fn apply(&mut self, message: Message) -> Vec<Step> {
+        if self.open.get(&message.role) != Some(&message.input_digest) {
+            self.ignored = self.ignored.saturating_add(1);
+            return Vec::new();
+        }
+        self.open.remove(&message.role);
+        match message.role {
+            Role::Analysis | Role::Context | Role::Sceptic => self.take_opinion(message),
+            Role::Judge => self.take_lean(message),
+            Role::Responder => self.take_choice(message),
+            Role::Reporter => return vec![Step::Concluded(Box::new(self.judgement(message)))],
+        }
+        self.advance().into_iter().collect()
+    }
+
+    /// What the deterministic brain answers to a question of this negotiation.
+    pub fn deterministic_answer(&self, ask: &Ask) -> Message {
+        let reply = match &ask.question {
+            Question::Opinion => Reply::Opinion(brain::opinion(ask.role, &self.pack, &self.findings)),
+            Question::Lean(standing) => Reply::Lean(brain::lean(standing)),
+            Question::Choose(options) => Reply::Choice(response::picks(options)),
+            Question::Report(_) => Reply::Missing,
+        };
+        Message { role: ask.role, brain: Brain::Deterministic, input_digest: ask.input_digest.clone(), reply }
+    }
+
+    fn ask(&mut self, role: Role, question: Question) -> Ask {
+        let shown: String = match &question {
+            Question::Opinion => String::new(),
+            Question::Lean(standing) | Question::Report(standing) => standing.iter().map(cited).collect(),
+            Question::Choose(options) => {
+                options.iter().map(|option| format!("{} {};", option.playbook.as_str(), option.target)).collect()
+            }
+        };
+        let role_name = format!("{role:?}");
+        let input_digest = sha256_hex(&[self.pack.digest().as_bytes(), role_name.as_bytes(), shown.as_bytes()]);
+        self.open.insert(role, input_digest.clone());
+        Ask { role, input_digest, question }
+    }
+
+    fn advance(&mut self) -> Option<Step> {
+        if self.opinions.len() < SEALED.len() {
+            return None;
+        }
+        let Some((judge, lean)) = &self.lean else {
+            let standing = self.standing();
+            return Some(Step::Ask(self.ask(Role::Judge, Question::Lean(standing))));
+        };
+        if self.decision.is_none() {
+            let decision = self.decide(lean_weight(judge, *lean));
+            let options = decision.options.clone();
+            self.decision = Some(decision);
+            if !options.is_empty() {
+                return Some(Step::Ask(self.ask(Role::Responder, Question::Choose(options))));
+            }
+            self.plan = Some((None, Vec::new(), Vec::new()));
+        }
+        let standing = self.standing();
+        Some(Step::Ask(self.ask(Role::Reporter, Question::Report(standing))))
+    }
+
+    fn standing(&self) -> Vec<Standing> {
+        self.opinions.values().flat_map(|checked| checked.standing.iter().cloned()).collect()
+    }
+
+    fn take_opinion(&mut self, message: Message) {
+        let role = message.role;
+        let (brain, opinion, mut rejected) = match message.reply {
+            Reply::Opinion(opinion) if opinion.evidence_digest == self.pack.digest() => {
+                (message.brain, opinion, Vec::new())
+            }
+            Reply::Missing => (Brain::Deterministic, brain::opinion(role, &self.pack, &self.findings), Vec::new()),
+            _ => {
+                let rejected = rejection(role, "the whole opinion", Finding::Malformed);
+                (Brain::Deterministic, brain::opinion(role, &self.pack, &self.findings), vec![rejected])
+            }
+        };
+        let standing = if opinion.abstain {
+            Vec::new()
+        } else {
+            grounded(role, &opinion, self.pack.evidence(), &self.findings, &mut rejected)
+        };
+        self.opinions.insert(role, Checked { brain, standing, rejected });
+    }
+
+    fn take_lean(&mut self, message: Message) {
+        self.lean = Some(match message.reply {
+            Reply::Lean(lean) => (message.brain, lean),
+            _ => (Brain::Deterministic, brain::lean(&self.standing())),
+        });
+    }
+
+    fn take_choice(&mut self, message: Message) {
+        let options = self.decision.as_ref().map_or(&[][..], |decision| &decision.options);
+        let (brain, picks) = match message.reply {
+            Reply::Choice(picks) if !picks.is_empty() => (message.brain, picks),
+            _ => (Brain::Deterministic, response::picks(options)),
+        };
+        let mut actions: Vec<Action> = Vec::new();
+        let mut rejected = Vec::new();
+        for pick in picks.iter().take(PICKS_MAX) {
+            match response::action(pick, options, self.pack.evidence(), &self.handles) {
+                Some(action) if actions.len() < ACTIONS_MAX && !actions.contains(&action) => actions.push(action),
+                Some(_) => {}
+                None => rejected.push(rejection(Role::Responder, &pick.playbook, Finding::Ungrounded)),
+            }
+        }
+        if let further @ 1.. = picks.len().saturating_sub(PICKS_MAX) {
+            rejected.push(rejection(Role::Responder, &format!("{further} steps over the limit"), Finding::Malformed));
+        }
+        self.plan = Some((Some(brain), actions, rejected));
+    }
+
+    fn decide(&self, judge: f64) -> Decision {
+        let standing = self.standing();
+        let evidence = self.pack.evidence();
+        let probability = pool::probability(&self.prior, &standing, judge);
+        let severity = pool::severity(evidence, &self.findings, probability);
+        let verdict = pool::verdict(evidence, severity, probability, self.probability_deterministic, &self.bounds);
+        let options = match verdict {
+            Verdict::Malicious | Verdict::Suspicious => response::options(evidence, &self.handles),
+            Verdict::Benign | Verdict::Insufficient => Vec::new(),
+        };
+        Decision { standing, probability, severity, verdict, options }
+    }
+
+    /// What would be concluded on other evidence: deterministic roles look again, a model's claims stand where the
+    /// predicate still does.
+    fn conclude_on(&self, evidence: &Evidence) -> (Verdict, Severity) {
+        let findings = Findings::of(evidence);
+        let prior = Prior::of(evidence);
+        let all: Vec<Standing> = SEALED.into_iter().flat_map(|role| brain::claims(role, &findings)).collect();
+        let p_det = pool::probability(&prior, &all, 0.0);
+        let mut standing = Vec::with_capacity(all.len());
+        for (role, checked) in &self.opinions {
+            if checked.brain == Brain::Deterministic {
+                standing.extend(all.iter().filter(|claim| claim.role == *role).cloned());
+            } else {
+                standing.extend(checked.standing.iter().filter(|claim| findings.holds(claim.predicate)).cloned());
+            }
+        }
+        let judge = self.lean.as_ref().map_or(0.0, |(brain, lean)| lean_weight(brain, *lean));
+        let p = pool::probability(&prior, &standing, judge);
+        let severity = pool::severity(evidence, &findings, p);
+        (pool::verdict(evidence, severity, p, p_det, &self.bounds), severity)
+    }
+
+    fn judgement(&mut self, message: Message) -> Judgement {
+        let evidence = self.pack.evidence();
+        let decision = match self.decision.take() {
+            Some(decision) => decision,
+            None => self.decide(0.0),
+        };
+        let (responder, actions, unplanned) = self.plan.take().unwrap_or_default();
+        let told = match &message.reply {
+            Reply::Sentence(text) => report::sentence(text, &self.handles).map(|text| (message.brain, text)),
+            _ => None,
+        };
+        let (reporter, summary) = told
+            .unwrap_or_else(|| (Brain::Deterministic, report::summary(evidence, &self.handles, &decision.standing)));
+        let mut rejected: Vec<RejectedClaim> =
+            self.opinions.values().flat_map(|checked| checked.rejected.iter().cloned()).collect();
+        rejected.extend(unplanned);
+        let mut reasons = report::reasons(evidence, &self.handles, &self.prior, &decision.standing);
+        reasons.extend(self.judges_reason());
+        report::sort(&mut reasons);
+        let mut brains: Vec<(Role, Brain)> =
+            self.opinions.iter().map(|(role, checked)| (*role, checked.brain.clone())).collect();
+        brains.extend(self.lean.iter().map(|(brain, _)| (Role::Judge, brain.clone())));
+        brains.extend(responder.map(|brain| (Role::Responder, brain)));
+        brains.push((Role::Reporter, reporter));
+        let route = route(
+            evidence,
+            &self.bounds,
+            &Outcome {
+                verdict: decision.verdict,
+                probability: decision.probability,
+                probability_deterministic: self.probability_deterministic,
+                has_sceptic_model: brains
+                    .iter()
+                    .any(|(role, brain)| *role == Role::Sceptic && *brain != Brain::Deterministic),
+                actions: &actions,
+                rejected: &rejected,
+            },
+        );
+        Judgement {
+            case_id: self.handles.case_id.clone(),
+            verdict: decision.verdict,
+            severity: decision.severity,
+            probability: decision.probability,
+            probability_deterministic: self.probability_deterministic,
+            summary,
+            reasons,
+            techniques: self.handles.techniques.clone(),
+            route,
+            counterfactual: counterfactual::find(evidence, &self.handles, decision.verdict, |changed| {
+                self.conclude_on(changed)
+            }),
+            rejected,
+            plan: Plan { actions },
+            brains,
+            evidence_digest: self.pack.digest().to_owned(),
+        }
+    }
+
+    fn judges_reason(&self) -> Option<Reason> {
+        let (brain, lean) = self.lean.as_ref()?;
+        let weight = lean_weight(brain, *lean);
+        let text = match lean {
+            Lean::Benign => "The judge leans to an innocent cause.",
+            Lean::Malicious => "The judge leans to an attack.",
+            Lean::Suspicious | Lean::Abstain => return None,
+        };
+        (weight != 0.0).then(|| Reason {
+            text: text.to_owned(),
+            weight,
+            event_ids: Vec::new(),
+            role: Some(Role::Judge),
+        })
+    }
+}
+
+/// A deterministic lean weighs nothing: see [`brain::lean`].
+fn lean_weight(brain: &Brain, lean: Lean) -> f64 {
+    if *brain == Brain::Deterministic { 0.0 } else { pool::lean_weight(lean) }
+}
+
+fn cited(claim: &Standing) -> String {
+    let handles: Vec<String> = claim.evidence.iter().map(Handle::to_string).collect();
+    format!("{} {:?} {};", claim.predicate.name(), claim.strength, handles.join(","))
+}
+
+/// Freezes a case and lets the deterministic brains negotiate it to the end.
+pub fn negotiate_deterministically(
+    case: &Case,
+    rules: &[Rule],
+    registry: &Registry,
+    vocabulary: &Vocabulary,
+    bounds: &Bounds,
+) -> Judgement {
+    let (pack, handles) = freeze(case, rules, registry, vocabulary);
+    let (mut negotiation, asks) = Negotiation::open(pack, handles, *bounds);
+    let mut asks = VecDeque::from(asks);
+    loop {
+        let ask =
+            asks.pop_front().expect("until it concludes, every stage but a waiting one asks, and none waits here");
+        let answer = negotiation.deterministic_answer(&ask);
+        for step in negotiation.apply(answer) {
+            match step {
+                Step::Ask(ask) => asks.push_back(ask),
+                Step::Concluded(judgement) => return *judgement,
+            }
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! The pool: from surviving claims to one probability, a severity, a verdict and a route.
+//!
+//! Log-odds of the case = stage one's prior + what each role adds, capped. Until labelled cases exist, every number
+//! here is a published prior; [`super::score::PRIORS`] says what detections are worth and the vocabulary what claims are.
+
+use super::brain::{Lean, Standing};
+use super::check::Findings;
+use super::evidence::Evidence;
+use super::predicate::Predicate;
+use super::score::prior;
+use super::{Bounds, Role};
+use crate::level::{Severity, Verdict};
+
+/// How far each role may move the log-odds, down and up.
+pub const CAPS: [(Role, f64, f64); 4] =
+    [(Role::Analysis, -0.5, 2.0), (Role::Context, -1.5, 1.5), (Role::Sceptic, -2.0, 0.0), (Role::Judge, -0.75, 0.75)];
+
+/// Probabilities from which on a case is low, medium, high, critical. One high detection with nothing for or against
+/// (.75) is high, one medium (.45) medium; one medium in a session with MFA (.27) low.
+pub const BANDS: [(Severity, f64); 4] =
+    [(Severity::Low, 0.08), (Severity::Medium, 0.40), (Severity::High, 0.70), (Severity::Critical, 0.90)];
+
+/// Malicious from here on, if more than one ground carries it: by its own prior, a single rule of high severity is
+/// wrong once in four times, whoever made the call.
+pub const MALICIOUS_FROM: f64 = 0.80;
+
+/// A further distinct detection adds this much log-odds at its severity, each half of the one before.
+const FURTHER: [f64; 5] = [0.0, 0.10, 0.40, 0.70, 0.90];
+/// All further detections together add at most this much.
+const FURTHER_MAX: f64 = 0.90;
+
+const PROBABILITY_MIN: f64 = 0.001;
+
+pub(super) fn logit(p: f64) -> f64 {
+    (p / (1.0 - p)).ln()
+}
+
+pub(super) fn sigmoid(log_odds: f64) -> f64 {
+    1.0 / (1.0 + (-log_odds).exp())
+}
+
+/// Stage one's log-odds of the case.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prior {
+    /// Of the most probable event.
+    pub maximum: f64,
+    /// Of detections that are not on that event: (index of the detection, log-odds).
+    pub further: Vec<(usize, f64)>,
+}
+
+impl Prior {
+    pub fn of(evidence: &Evidence) -> Self {
+        let most = evidence
+            .events
+            .iter()
+            .map(|event| (evidence.probability(event), event))
+            .reduce(|best, next| if next.0 > best.0 { next } else { best });
+        let Some((probability, top)) = most else {
+            return Self { maximum: logit(PROBABILITY_MIN), further: Vec::new() };
+        };
+        let mut others: Vec<_> =
+            evidence.active().filter(|detection| !top.detections.contains(&detection.handle)).collect();
+        others.sort_by_key(|detection| (std::cmp::Reverse(detection.severity), detection.handle));
+        let mut room = FURTHER_MAX;
+        let mut share = 1.0;
+        let mut further = Vec::with_capacity(others.len());
+        for detection in others {
+            let log_odds = (FURTHER[detection.severity as usize] * share).min(room);
+            further.push((detection.handle.index(), log_odds));
+            room -= log_odds;
+            share /= 2.0;
+        }
+        Self { maximum: logit(probability.clamp(PROBABILITY_MIN, 1.0 - PROBABILITY_MIN)), further }
+    }
+
+    pub fn log_odds(&self) -> f64 {
+        self.maximum + self.further.iter().map(|(_, log_odds)| log_odds).sum::<f64>()
+    }
+
+    /// What the strongest event adds to the log-odds of an ordinary one (an informational detection's prior).
+    pub(super) fn maximum_above_ordinary(&self) -> f64 {
+        self.maximum - logit(prior(Severity::Informational))
+    }
+}
+
+/// What each claim adds, in the order of `standing`, in log-odds.
+///
+/// A predicate counts once over all roles. A role's claims of one direction are related facts, so the strongest counts
+/// in full and each further one half of the one before; the sum is capped, and a cap is shared in proportion.
+pub fn contributions(standing: &[Standing]) -> Vec<f64> {
+    let mut added = vec![0.0; standing.len()];
+    for (role, low, high) in CAPS {
+        for benign in [false, true] {
+            let mut mine: Vec<usize> = (0..standing.len())
+                .filter(|index| standing[*index].role == role && standing[*index].predicate.is_benign() == benign)
+                .collect();
+            let weigh = |index: &usize| weight(&standing[*index]).abs();
+            mine.sort_by(|a, b| {
+                weigh(b).total_cmp(&weigh(a)).then_with(|| standing[*a].predicate.cmp(&standing[*b].predicate))
+            });
+            mine.dedup_by_key(|index| standing[*index].predicate);
+            let mut share = 1.0;
+            for index in &mine {
+                added[*index] = weight(&standing[*index]) * share;
+                share /= 2.0;
+            }
+            let sum: f64 = mine.iter().map(|index| added[*index]).sum();
+            let capped = sum.clamp(low, high);
+            if capped != sum {
+                for index in &mine {
+                    added[*index] *= capped / sum;
+                }
+            }
+        }
+    }
+    added
+}
+
+fn weight(claim: &Standing) -> f64 {
+    let definition = claim.predicate.definition();
+    if claim.strength < definition.strength { definition.weight / 2.0 } else { definition.weight }
+}
+
+/// What a judge's lean adds, in log-odds.
+pub fn lean_weight(lean: Lean) -> f64 {
+    let (_, low, high) = CAPS[3];
+    match lean {
+        Lean::Benign => low,
+        Lean::Malicious => high,
+        Lean::Suspicious | Lean::Abstain => 0.0,
+    }
+}
+
+/// The pooled probability.
+pub fn probability(prior: &Prior, standing: &[Standing], judge: f64) -> f64 {
+    sigmoid(prior.log_odds() + contributions(standing).iter().sum::<f64>() + judge)
+}
+
+/// How bad the case is.
+///
+/// The probability's band, but at most the strongest detection's severity, or one step more when several signs of
+/// different tactics corroborate it; at least one step below it, since no circumstance explains away more than
+/// that; and never below a floor. Without any detection at most medium: a score alone names no abuse.
+pub fn severity(evidence: &Evidence, findings: &Findings, probability: f64) -> Severity {
+    let reached = BANDS.iter().rev().find(|(_, from)| probability >= *from);
+    let band = reached.map_or(Severity::Informational, |(severity, _)| *severity);
+    let strongest = evidence.strongest();
+    let corroborated = findings.holds(Predicate::SeveralTactics) || findings.holds(Predicate::SeveralWeakSigns);
+    let (lowest, highest) = match strongest {
+        None => (Severity::Informational, Severity::Medium),
+        Some(strongest) if corroborated => (step(strongest, -1), step(strongest, 1)),
+        Some(strongest) => (step(strongest, -1), strongest),
+    };
+    band.clamp(lowest, highest).max(evidence.floor.unwrap_or(Severity::Informational))
+}
+
+fn step(severity: Severity, by: isize) -> Severity {
+    let place = (severity as usize).saturating_add_signed(by);
+    Severity::ALL[place.min(Severity::ALL.len() - 1)]
+}
+
+/// What is concluded. `p_det` is the probability without any model's contribution.
+pub fn verdict(evidence: &Evidence, severity: Severity, p: f64, p_det: f64, bounds: &Bounds) -> Verdict {
+    let is_harmless = severity <= Severity::Low && evidence.floor.is_none() && !evidence.injection;
+    if is_harmless && bounds.close_below().is_some_and(|bound| p <= bound && p_det <= bound) {
+        return Verdict::Benign;
+    }
+    if severity >= Severity::High && p >= MALICIOUS_FROM && has_several_grounds(evidence) {
+        return Verdict::Malicious;
+    }
+    if severity >= Severity::Medium { Verdict::Suspicious } else { Verdict::Insufficient }
+}
+
+/// A critical rule, or two different detections of medium severity or above.
+fn has_several_grounds(evidence: &Evidence) -> bool {
+    let strong = evidence.active().filter(|detection| detection.severity >= Severity::Medium).count();
+    strong >= 2 || evidence.strongest() == Some(Severity::Critical)
+}

@@ -1,0 +1,276 @@
+//! The reporter's deterministic brain: one sentence and the reasons, from surviving claims only. Here handles become
+//! names again.
+
+use super::Reason;
+use super::brain::{SENTENCE_BYTES_MAX, Standing};
+use super::evidence::{Event, Evidence, Outcome};
+use super::freeze::{Handles, short_name};
+use super::handle::{Handle, HandleKind};
+use super::pool::{Prior, contributions};
+use super::predicate::Predicate;
+use super::score::prior;
+use super::text::{is_invisible, shown};
+use crate::activity::{Credential, PrincipalKind};
+use crate::level::Severity;
+
+/// Deeds that the sentence names.
+const DEEDS_MAX: usize = 3;
+
+/// One sentence: who did what, where.
+pub(super) fn summary(evidence: &Evidence, handles: &Handles, standing: &[Standing]) -> String {
+    let Some(event) = evidence.heaviest() else {
+        return "The case holds no event.".to_owned();
+    };
+    let subject = subject(event, handles);
+    let deeds = deeds(evidence, handles, standing);
+    let place = place(evidence, handles);
+    let others =
+        evidence.weighty().iter().map(|event| event.principal).collect::<std::collections::BTreeSet<_>>().len() - 1;
+    let others = match others {
+        0 => String::new(),
+        1 => "; one other principal took part".to_owned(),
+        others => format!("; {others} other principals took part"),
+    };
+    format!("{subject} {deeds}{place}{others}.")
+}
+
+fn subject(event: &Event, handles: &Handles) -> String {
+    let principal = &handles.principals[event.principal.index()];
+    let name = shown(short_name(principal));
+    let mfa = if event.mfa == Some(true) { "with MFA" } else { "without MFA" };
+    match (event.principal_kind, event.credential) {
+        (PrincipalKind::Root, _) | (_, Credential::Root) => "The root user".to_owned(),
+        (PrincipalKind::IamUser, Credential::LongTermKey) => format!("A long-term key of IAM user {name}, {mfa},"),
+        (PrincipalKind::IamUser, Credential::TemporaryKey) => format!("A temporary key of IAM user {name}, {mfa},"),
+        (PrincipalKind::IamUser, Credential::Console) => format!("IAM user {name}, in the console {mfa},"),
+        (PrincipalKind::IamUser, _) => format!("IAM user {name}"),
+        (PrincipalKind::Role, Credential::InstanceRole) => format!("An instance's credentials of role {name}"),
+        (PrincipalKind::Role, _) => format!("A session of role {name}"),
+        (PrincipalKind::AwsService, _) => format!("The AWS service {name}"),
+        (PrincipalKind::CrossAccount, _) => format!("A caller of another account, {},", shown(principal)),
+        (PrincipalKind::Federated, _) => format!("The federated user {name}"),
+        (PrincipalKind::Unknown, _) => "A caller that the records do not name".to_owned(),
+    }
+}
+
+fn place(evidence: &Evidence, handles: &Handles) -> String {
+    let mut accounts: Vec<usize> = evidence.weighty().iter().map(|event| event.account.index()).collect();
+    accounts.sort_unstable();
+    accounts.dedup();
+    match accounts.as_slice() {
+        [account] if !handles.accounts[*account].is_empty() => {
+            format!(" in account {}", shown(&handles.accounts[*account]))
+        }
+        [] | [_] => String::new(),
+        accounts => format!(" in {} accounts", accounts.len()),
+    }
+}
+
+struct Deed {
+    predicate: Predicate,
+    severity: Severity,
+    first: Handle,
+    succeeded: bool,
+}
+
+fn deeds(evidence: &Evidence, handles: &Handles, standing: &[Standing]) -> String {
+    let named = standing.iter().filter(|claim| !claim.predicate.definition().done.is_empty());
+    let mut deeds: Vec<Deed> = named.filter_map(|claim| deed(evidence, claim)).collect();
+    if deeds.is_empty() {
+        return unnamed(evidence, handles);
+    }
+    deeds.sort_by_key(|deed| (std::cmp::Reverse(deed.severity), deed.first, deed.predicate));
+    let further = deeds.len().saturating_sub(DEEDS_MAX);
+    deeds.truncate(DEEDS_MAX);
+    // Told in the order in which they happened.
+    deeds.sort_by_key(|deed| (deed.first, deed.predicate));
+    let texts = |succeeded: bool| {
+        deeds.iter().filter(move |deed| deed.succeeded == succeeded).map(|deed| deed.predicate.definition())
+    };
+    let mut parts: Vec<String> = texts(true).map(|definition| definition.done.to_owned()).collect();
+    let tried: Vec<String> = texts(false).map(|definition| definition.tried.to_owned()).collect();
+    if !tried.is_empty() {
+        let tail = if parts.is_empty() { " (all refused or failed)" } else { " (refused or failed)" };
+        parts.push(format!("tried to {}{tail}", listed(&tried)));
+    }
+    match further {
+        0 => {}
+        1 => parts.push("took one further step".to_owned()),
+        further => parts.push(format!("took {further} further steps")),
+    }
+    listed(&parts)
+}
+
+fn deed(evidence: &Evidence, claim: &Standing) -> Option<Deed> {
+    let events: Vec<&Event> =
+        events_of(evidence, &claim.evidence).filter_map(|handle| evidence.event(handle)).collect();
+    let by_rule = evidence.grounds(claim.predicate);
+    Some(Deed {
+        predicate: claim.predicate,
+        severity: by_rule.map(|detection| detection.severity).max()?,
+        first: events.iter().map(|event| event.handle).min()?,
+        succeeded: events.iter().any(|event| event.outcome == Outcome::Succeeded),
+    })
+}
+
+/// Where no claim names a deed, the strongest rule's title does.
+fn unnamed(evidence: &Evidence, handles: &Handles) -> String {
+    let strongest = evidence.active().max_by_key(|detection| (detection.severity, std::cmp::Reverse(detection.handle)));
+    let title = strongest.map(|detection| shown(&handles.titles[detection.handle.index()]));
+    match (title, evidence.active().count()) {
+        (None, _) => "made calls that stand out from the ordinary".to_owned(),
+        (Some(title), 1) => format!("raised the detection “{title}”"),
+        (Some(title), count) => format!("raised {count} detections, the strongest “{title}”,"),
+    }
+}
+
+/// `a`, `a and b`, `a, b and c`.
+fn listed(parts: &[String]) -> String {
+    match parts {
+        [] => String::new(),
+        [only] => only.clone(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}
+
+/// A model's sentence with its handles put back into names; `None` when it is too long, holds a link, markup or
+/// invisible characters, so that the template's sentence is used.
+pub(super) fn sentence(text: &str, handles: &Handles) -> Option<String> {
+    const REFUSED: &[&str] = &["://", "www.", "<", ">", "](", "`"];
+    let refused = text.trim().is_empty()
+        || text.len() > SENTENCE_BYTES_MAX
+        || text.chars().any(is_invisible)
+        || REFUSED.iter().any(|mark| text.contains(mark));
+    if refused {
+        return None;
+    }
+    let words = text.split(' ').map(|word| {
+        let core = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
+        match core.parse::<Handle>().ok().and_then(|handle| name(handles, handle)) {
+            Some(name) => word.replacen(core, &name, 1),
+            None => word.to_owned(),
+        }
+    });
+    Some(words.collect::<Vec<_>>().join(" "))
+}
+
+pub(super) fn name(handles: &Handles, handle: Handle) -> Option<String> {
+    let index = handle.index();
+    let name = match handle.kind {
+        HandleKind::Principal => short_name(handles.principals.get(index)?),
+        HandleKind::Session => &handles.sessions.get(index)?.key,
+        HandleKind::Resource => short_name(&handles.resources.get(index)?.id),
+        HandleKind::Account => handles.accounts.get(index)?,
+        HandleKind::Detection => handles.titles.get(index)?,
+        HandleKind::Event => handles.events.get(index)?,
+        _ => return None,
+    };
+    Some(shown(name))
+}
+
+/// The events behind cited evidence.
+fn events_of<'a>(evidence: &'a Evidence, cited: &'a [Handle]) -> impl Iterator<Item = Handle> + 'a {
+    cited.iter().flat_map(|handle| -> Vec<Handle> {
+        match handle.kind {
+            HandleKind::Event => vec![*handle],
+            HandleKind::Detection => {
+                evidence.detection(*handle).map(|detection| detection.events.clone()).unwrap_or_default()
+            }
+            HandleKind::Feature => {
+                evidence.features.get(handle.index()).map(|fact| vec![fact.event]).unwrap_or_default()
+            }
+            HandleKind::Baseline => {
+                evidence.baseline.get(handle.index()).map(|fact| vec![fact.event]).unwrap_or_default()
+            }
+            _ => Vec::new(),
+        }
+    })
+}
+
+fn event_ids(evidence: &Evidence, handles: &Handles, cited: &[Handle]) -> Vec<String> {
+    let mut events: Vec<Handle> = events_of(evidence, cited).collect();
+    events.sort_unstable();
+    events.dedup();
+    events.into_iter().filter_map(|event| handles.events.get(event.index()).cloned()).collect()
+}
+
+/// Every reason with what it adds to the log-odds of an ordinary event: detections by their priors, joined with the
+/// claim that they ground, then the other claims. Strongest for, then strongest against.
+pub(super) fn reasons(evidence: &Evidence, handles: &Handles, prior: &Prior, standing: &[Standing]) -> Vec<Reason> {
+    let mut shares = shares(evidence, prior);
+    let mut reasons = Vec::new();
+    for (claim, added) in standing.iter().zip(contributions(standing)) {
+        let mut weight = added;
+        let mut cited = claim.evidence.clone();
+        let mut titles: Vec<String> = Vec::new();
+        for detection in evidence.grounds(claim.predicate) {
+            if let Some(share) = shares[detection.handle.index()].take() {
+                weight += share;
+                cited.push(detection.handle);
+                let title = format!("“{}”", shown(&handles.titles[detection.handle.index()]));
+                if !titles.contains(&title) {
+                    titles.push(title);
+                }
+            }
+        }
+        let sentence = claim.predicate.definition().sentence;
+        reasons.push(Reason {
+            text: match titles.as_slice() {
+                [] => sentence.to_owned(),
+                titles => format!("{sentence} (Detected by {}.)", listed(titles)),
+            },
+            weight,
+            event_ids: event_ids(evidence, handles, &cited),
+            role: Some(claim.role),
+        });
+    }
+    for detection in evidence.active() {
+        if let Some(weight) = shares[detection.handle.index()] {
+            reasons.push(Reason {
+                text: format!("Detected: {}.", shown(&handles.titles[detection.handle.index()])),
+                weight,
+                event_ids: event_ids(evidence, handles, &detection.events),
+                role: None,
+            });
+        }
+    }
+    if let Some(event) = evidence.heaviest().filter(|_| evidence.strongest().is_none()) {
+        reasons.push(Reason {
+            text: format!("The event that stands out most scores {:.2}.", evidence.probability(event)),
+            weight: prior.maximum_above_ordinary(),
+            event_ids: event_ids(evidence, handles, &[event.handle]),
+            role: None,
+        });
+    }
+    sort(&mut reasons);
+    reasons
+}
+
+/// Strongest for, then strongest against.
+pub(super) fn sort(reasons: &mut [Reason]) {
+    reasons.sort_by(|a, b| {
+        let against = |reason: &Reason| reason.weight < 0.0;
+        against(a)
+            .cmp(&against(b))
+            .then_with(|| b.weight.abs().total_cmp(&a.weight.abs()))
+            .then_with(|| a.text.cmp(&b.text))
+    });
+}
+
+/// What each detection adds to the prior, by detection. Those on the most probable event share its part in proportion
+/// to their own priors, halved from one to the next as the event's score does.
+fn shares(evidence: &Evidence, prior_odds: &Prior) -> Vec<Option<f64>> {
+    let mut shares: Vec<Option<f64>> = vec![None; evidence.detections.len()];
+    for (index, log_odds) in &prior_odds.further {
+        shares[*index] = Some(*log_odds);
+    }
+    let mut top: Vec<_> = evidence.active().filter(|detection| shares[detection.handle.index()].is_none()).collect();
+    top.sort_by_key(|detection| (std::cmp::Reverse(detection.severity), detection.handle));
+    let parts: Vec<f64> =
+        top.iter().zip(0i32..).map(|(detection, place)| prior(detection.severity) * 0.5f64.powi(place)).collect();
+    let sum: f64 = parts.iter().sum();
+    for (detection, part) in top.iter().zip(&parts) {
+        shares[detection.handle.index()] = Some(prior_odds.maximum_above_ordinary() * part / sum);
+    }
+    shares
+}
