@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use trailwarden_collector::Input;
 use trailwarden_core::level::Verdict;
 use trailwarden_core::time::Timestamp;
 
+use crate::background::Background;
 use crate::config::Config;
 use crate::findings::Findings;
 use crate::progress::Bar;
@@ -84,7 +85,7 @@ pub fn scan(request: ScanRequest, surroundings: &Surroundings<'_>) -> Result<Exi
         config.scan.threads = threads;
     }
     let scanner = Scanner::from_config(config)?;
-    let inputs: Vec<Input> = request.paths.iter().map(|path| Input::from_argument(path)).collect();
+    let inputs: Vec<Input> = request.paths.iter().map(Input::from_argument).collect();
 
     // Opened before the work, so that a wrong path is told at once.
     let mut events = request.events.as_deref().map(create).transpose()?;
@@ -119,12 +120,12 @@ pub fn scan(request: ScanRequest, surroundings: &Surroundings<'_>) -> Result<Exi
         _ => terminal::cases(&findings, surroundings.screen()),
     };
     stdout_closed |= !print(&mut printed, &text)?;
-    eprint!("{}", terminal::summary(&findings.input, (surroundings.elapsed)().as_secs_f64()));
+    tell(&terminal::summary(&findings.input, (surroundings.elapsed)().as_secs_f64()));
     if let Some(path) = &request.report {
-        eprintln!("report      {}", path.display());
+        tell(&format!("report     {}\n", path.display()));
     }
     if stdout_closed {
-        eprintln!("trailwarden: standard output was closed before everything was printed");
+        tell("trailwarden: standard output was closed before everything was printed\n");
     }
     Ok(exit_code(&findings, request.fail_on))
 }
@@ -147,10 +148,10 @@ pub fn demo(seed: Option<u64>, report_path: &Path, surroundings: &Surroundings<'
     let screen = surroundings.screen();
     let text = format!("{}\n{}", terminal::cases(&findings, screen), terminal::planted(&findings, screen));
     if !print(&mut io::stdout().lock(), &text)? {
-        eprintln!("trailwarden: standard output was closed before everything was printed");
+        tell("trailwarden: standard output was closed before everything was printed\n");
     }
-    eprint!("{}", terminal::summary(&findings.input, (surroundings.elapsed)().as_secs_f64()));
-    eprintln!("report      {}", report_path.display());
+    tell(&terminal::summary(&findings.input, (surroundings.elapsed)().as_secs_f64()));
+    tell(&format!("report     {}\n", report_path.display()));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -171,8 +172,15 @@ pub fn config_check(file: &Path, surroundings: &Surroundings<'_>) -> Result<Exit
 
 /// Says that a command is not there yet.
 pub fn not_built(name: &str, waits_for: &str) -> Result<ExitCode> {
-    eprintln!("trailwarden: `{name}` is not built yet; it comes with {waits_for}. `scan` and `demo` work today.");
+    tell(&format!(
+        "trailwarden: `{name}` is not built yet; it comes with {waits_for}. `scan` and `demo` work today.\n"
+    ));
     Ok(ExitCode::from(WRONG))
+}
+
+/// Says something on stderr. Whoever closed it does not want to hear.
+pub fn tell(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
 fn exit_code(findings: &Findings, fail_on: Option<Verdict>) -> ExitCode {
@@ -185,14 +193,14 @@ fn exit_code(findings: &Findings, fail_on: Option<Verdict>) -> ExitCode {
     }
 }
 
-fn create(path: &Path) -> Result<BufWriter<File>> {
+fn create(path: &Path) -> Result<Background> {
     let file = File::create(path).with_context(|| format!("could not create {}", path.display()))?;
-    Ok(BufWriter::with_capacity(1 << 20, file))
+    Ok(Background::new(file))
 }
 
-fn finish(file: Option<BufWriter<File>>, path: Option<&Path>) -> Result<()> {
-    if let (Some(mut file), Some(path)) = (file, path) {
-        file.flush().with_context(|| format!("could not write {}", path.display()))?;
+fn finish(file: Option<Background>, path: Option<&Path>) -> Result<()> {
+    if let (Some(file), Some(path)) = (file, path) {
+        file.finish().with_context(|| format!("could not write {}", path.display()))?;
     }
     Ok(())
 }

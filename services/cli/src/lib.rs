@@ -1,5 +1,6 @@
 //! Composition of the stages and the operator's commands.
 
+pub mod background;
 pub mod command;
 pub mod config;
 pub mod demo;

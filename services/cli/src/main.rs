@@ -137,7 +137,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("trailwarden: {error:#}");
+            command::tell(&format!("trailwarden: {error:#}\n"));
             ExitCode::from(2)
         }
     }

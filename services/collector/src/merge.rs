@@ -142,6 +142,7 @@ impl SpilledData {
         Ok(true)
     }
 
+    #[expect(clippy::disallowed_methods, reason = "capped by `take`")]
     /// Makes the buffer hold so many bytes from the current start; false when the run ends before.
     fn hold(&mut self, bytes: usize) -> io::Result<bool> {
         if self.buffer.len() - self.start >= bytes {

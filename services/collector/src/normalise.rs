@@ -19,7 +19,7 @@ pub(crate) fn with_activity<R>(
     observe: impl for<'a> FnOnce(&RecordView<'a>, Activity<'a>) -> R,
 ) -> R {
     let (head, is_partial) = record.head();
-    let view = RecordView::new(raw, head, is_partial);
+    let view = RecordView::new(raw, head, is_partial).with_parts(record.parts());
     let service = service(head.event_source);
     let call = call(head.event_name);
     // Every event of the sign-in service is a person at the console, but for a program that asks for a sign-in token.

@@ -9,7 +9,7 @@ use memchr::memchr2_iter;
 use serde::Deserialize;
 use serde::de::{IgnoredAny, MapAccess};
 use serde_json::value::RawValue;
-use trailwarden_core::record::Head;
+use trailwarden_core::record::{Head, Parts};
 use trailwarden_core::time::Timestamp;
 
 use self::lenient::{Fields, Flag, Object, Text};
@@ -49,6 +49,9 @@ pub(crate) struct Record<'a> {
     pub(crate) from_console: Flag,
     pub(crate) identity: UserIdentity<'a>,
     pub(crate) envelope: Envelope<'a>,
+    pub(crate) request_parameters: Option<&'a RawValue>,
+    pub(crate) response_elements: Option<&'a RawValue>,
+    pub(crate) additional_event_data: Option<&'a RawValue>,
     identity_is_mistyped: bool,
 }
 
@@ -123,7 +126,8 @@ keys!(RecordKey {
     "errorMessage" => ErrorMessage, "recipientAccountId" => RecipientAccountId, "readOnly" => ReadOnly,
     "sessionCredentialFromConsole" => FromConsole, "userIdentity" => UserIdentity, "Records" => Records,
     "Events" => Events, "CloudTrailEvent" => CloudtrailEvent, "detail" => Detail,
-    "digestStartTime" => DigestStartTime,
+    "digestStartTime" => DigestStartTime, "requestParameters" => RequestParameters,
+    "responseElements" => ResponseElements, "additionalEventData" => AdditionalEventData,
 });
 
 impl<'de> Fields<'de> for Record<'de> {
@@ -152,6 +156,9 @@ impl<'de> Fields<'de> for Record<'de> {
                 }
                 RecordKey::Records | RecordKey::Events => self.envelope.records = Some(map.next_value()?),
                 RecordKey::CloudtrailEvent => self.envelope.cloudtrail_event = map.next_value()?,
+                RecordKey::RequestParameters => self.request_parameters = Some(map.next_value()?),
+                RecordKey::ResponseElements => self.response_elements = Some(map.next_value()?),
+                RecordKey::AdditionalEventData => self.additional_event_data = Some(map.next_value()?),
                 RecordKey::Detail => self.envelope.detail = Some(map.next_value()?),
                 RecordKey::DigestStartTime => {
                     let _: IgnoredAny = map.next_value()?;
@@ -314,6 +321,15 @@ impl Record<'_> {
     }
 
     /// The head that rules read, and whether a field of it had another type than text.
+    /// The parts that rules look into, as they stand.
+    pub(crate) fn parts(&self) -> Parts<'_> {
+        Parts {
+            request_parameters: self.request_parameters.map(RawValue::get),
+            response_elements: self.response_elements.map(RawValue::get),
+            additional_event_data: self.additional_event_data.map(RawValue::get),
+        }
+    }
+
     pub(crate) fn head(&self) -> (Head<'_>, bool) {
         let identity = &self.identity;
         let context = &identity.context.fields;

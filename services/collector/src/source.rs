@@ -168,6 +168,7 @@ impl<'s> Stream<'s> {
         Self::new(raw, limits, read)
     }
 
+    #[expect(clippy::disallowed_methods, reason = "the one place that inflates; `fill` caps it")]
     fn new(mut raw: Box<dyn Read + 's>, limits: &'s Limits, read: &'s AtomicU64) -> io::Result<Self> {
         let mut start = Vec::with_capacity(GZIP_MAGIC.len());
         raw.by_ref().take(GZIP_MAGIC.len() as u64).read_to_end(&mut start)?;
@@ -181,6 +182,7 @@ impl<'s> Stream<'s> {
         Ok(Self { reader, inflated: 0, limits, cut: None, read })
     }
 
+    #[expect(clippy::disallowed_methods, reason = "capped by `take`")]
     /// Appends to `buffer` until it holds `length` bytes; false once the stream has ended, whether whole or cut.
     pub(crate) fn fill(&mut self, buffer: &mut Vec<u8>, length: usize) -> bool {
         while buffer.len() < length {

@@ -1,4 +1,6 @@
 //! The development data outside the repository: every record is accepted but for the listed ones.
+#![allow(clippy::disallowed_methods, reason = "reads the data set that it is about")]
+#![allow(clippy::print_stdout, reason = "a test that could not run says so")]
 
 mod support;
 

@@ -27,30 +27,35 @@ pub struct Link {
 /// Most links that one event gives; a command to a large fleet names no more instances than that.
 pub const LINKS_MAX: usize = 16;
 
-/// The links that an event shows: what it issued or took hold of, and what its own credential belongs to.
+/// The links that an event shows: what it issued or took hold of. Where there are any, what its own credential
+/// belongs to is among them; for other events [`own`] tells it where it matters.
 ///
 /// A user named without its path links to the ARN without a path, since the call does not carry one.
 pub fn issued(view: &RecordView<'_>, activity: &Activity<'_>) -> Vec<Link> {
-    let mut links = Vec::new();
-    if !activity.session.is_empty() {
-        let own = Node::Session(activity.session.to_owned());
-        if matches!(activity.principal_kind, PrincipalKind::IamUser | PrincipalKind::Root)
-            && !activity.principal.is_empty()
-        {
-            let parent = Node::Principal(activity.principal.to_owned());
-            links.push(Link { parent, child: own.clone() });
-        } else if activity.principal_kind == PrincipalKind::Role && is_instance_id(activity.session_name) {
-            let parent = Node::Instance(activity.session_name.to_owned());
-            links.push(Link { parent, child: own });
-        }
+    if activity.error_code.is_some() {
+        return Vec::new();
     }
-    if activity.error_code.is_none()
-        && let Some(parent) = actor(activity)
-    {
-        let children = children(view, activity).into_iter().take(LINKS_MAX.saturating_sub(links.len()));
-        links.extend(children.filter(|child| *child != parent).map(|child| Link { parent: parent.clone(), child }));
+    let children = children(view, activity);
+    let Some(parent) = actor(activity).filter(|_| !children.is_empty()) else {
+        return Vec::new();
+    };
+    let own = own(activity.principal, activity.principal_kind, activity.session, activity.session_name);
+    let children = children.into_iter().filter(|child| *child != parent);
+    let issued = children.map(|child| Link { parent: parent.clone(), child });
+    own.into_iter().chain(issued).take(LINKS_MAX).collect()
+}
+
+/// What a session belongs to: the IAM user or root user whose credential it is, or the instance that was handed it.
+pub fn own(principal: &str, kind: PrincipalKind, session: &str, session_name: &str) -> Option<Link> {
+    if session.is_empty() {
+        return None;
     }
-    links
+    let parent = match kind {
+        PrincipalKind::IamUser | PrincipalKind::Root if !principal.is_empty() => Node::Principal(principal.to_owned()),
+        PrincipalKind::Role if is_instance_id(session_name) => Node::Instance(session_name.to_owned()),
+        _ => return None,
+    };
+    Some(Link { parent, child: Node::Session(session.to_owned()) })
 }
 
 /// Whether a text is an EC2 instance's id: `i-` and 8 to 17 letters or digits.

@@ -101,8 +101,9 @@ impl LiveState {
             (API, self.apis.find(hash64_of([activity.service, activity.call]))),
         ];
         for (columns, rings) in scopes {
-            for (column, window) in columns.into_iter().zip(Window::ALL) {
-                features.set(column, rings.map_or(0.0, |rings| rings.count(window, at) as f32));
+            let counts = rings.map_or([0; 5], |rings| rings.counts(at));
+            for (column, count) in columns.into_iter().zip(counts) {
+                features.set(column, count as f32);
             }
         }
         features.set(F::Denied10m, self.denied.count(Window::Minutes10, at) as f32);

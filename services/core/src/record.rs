@@ -30,20 +30,36 @@ pub struct Head<'a> {
     pub mfa_authenticated: Option<&'a str>,
 }
 
-/// One raw record under examination. The tree of all its fields is built on first use only.
+/// The large parts of a record, as JSON text of their own, so that only the part that a rule asks for becomes a
+/// tree. `None` when absent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Parts<'a> {
+    pub request_parameters: Option<&'a str>,
+    pub response_elements: Option<&'a str>,
+    pub additional_event_data: Option<&'a str>,
+}
+
+/// One raw record under examination. Trees of its fields are built on first use only.
 #[derive(Debug)]
 pub struct RecordView<'a> {
     pub head: Head<'a>,
     raw: &'a str,
     /// A head field had another JSON type than string: paths are answered from the tree alone.
     head_is_partial: bool,
+    parts: Option<Parts<'a>>,
+    part_trees: [OnceCell<Value>; 3],
     tree: OnceCell<Value>,
 }
 
 impl<'a> RecordView<'a> {
     /// `raw` is the record's JSON text, already known to be well-formed and of bounded depth.
     pub fn new(raw: &'a str, head: Head<'a>, head_is_partial: bool) -> Self {
-        Self { head, raw, head_is_partial, tree: OnceCell::new() }
+        Self { head, raw, head_is_partial, parts: None, part_trees: Default::default(), tree: OnceCell::new() }
+    }
+
+    /// The same record with its parts known.
+    pub fn with_parts(self, parts: Parts<'a>) -> Self {
+        Self { parts: Some(parts), ..self }
     }
 
     pub fn raw(&self) -> &'a str {
@@ -52,7 +68,21 @@ impl<'a> RecordView<'a> {
 
     /// The whole record as a tree; `Value::Null` if the text does not parse.
     pub fn tree(&self) -> &Value {
-        self.tree.get_or_init(|| serde_json::from_str(self.raw).unwrap_or_else(|_| repaired_tree(self.raw)))
+        self.tree.get_or_init(|| parsed(self.raw))
+    }
+
+    /// The value of a field at the record's top level; `None` when absent.
+    pub fn field(&self, name: &str) -> Option<&Value> {
+        let Some(parts) = &self.parts else {
+            return self.tree().get(name);
+        };
+        let (place, text) = match name {
+            "requestParameters" => (0, parts.request_parameters),
+            "responseElements" => (1, parts.response_elements),
+            "additionalEventData" => (2, parts.additional_event_data),
+            _ => return self.tree().get(name),
+        };
+        text.map(|text| self.part_trees[place].get_or_init(|| parsed(text)))
     }
 
     /// A head field's text by its dotted path: outer `None` when the path is not a head field (ask the tree),
@@ -87,7 +117,9 @@ impl<'a> RecordView<'a> {
 
     /// The value at a dotted path of object keys; `None` when absent.
     pub fn value(&self, path: &str) -> Option<&Value> {
-        path.split('.').try_fold(self.tree(), |value, key| value.get(key))
+        let mut keys = path.split('.');
+        let first = self.field(keys.next()?)?;
+        keys.try_fold(first, |value, key| value.get(key))
     }
 
     /// The text at a dotted path; `None` when absent or not a string.
@@ -100,6 +132,6 @@ impl<'a> RecordView<'a> {
 }
 
 /// Text that JSON's grammar allows and a tree refuses must not blind the rules, so it is repaired first.
-fn repaired_tree(raw: &str) -> Value {
-    serde_json::from_str(&repair(raw)).unwrap_or(Value::Null)
+fn parsed(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|_| serde_json::from_str(&repair(text)).unwrap_or(Value::Null))
 }

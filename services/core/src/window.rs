@@ -4,9 +4,12 @@
 //! rate, and late events update the bucket they belong to. State is the same for every order in which
 //! the same events arrive, as long as none is older than its window when it comes.
 
-use crate::time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Timestamp};
+use crate::time::{HOUR_MS, MINUTE_MS, SECOND_MS, Timestamp};
 
-/// A sliding window; its discriminant is its place in [`Window::ALL`].
+/// A sliding window; its discriminant is its place in [`Rings::counts`].
+///
+/// A count covers the running bucket and those before it, so its reach is between
+/// `length x (1 - 1/buckets)` and `length`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(usize)]
 pub enum Window {
@@ -20,58 +23,31 @@ pub enum Window {
 impl Window {
     pub const ALL: [Window; 5] =
         [Window::Seconds10, Window::Minute1, Window::Minutes10, Window::Hour1, Window::Hours24];
-
-    /// The window's length, in milliseconds.
-    pub const fn length_ms(self) -> i64 {
-        match self {
-            Window::Seconds10 => 10 * SECOND_MS,
-            Window::Minute1 => MINUTE_MS,
-            Window::Minutes10 => 10 * MINUTE_MS,
-            Window::Hour1 => HOUR_MS,
-            Window::Hours24 => DAY_MS,
-        }
-    }
-
-    /// Into how many buckets the window is cut. A count covers the running bucket and those before it,
-    /// so its reach is between `length x (1 - 1/buckets)` and `length`.
-    const fn buckets(self) -> usize {
-        match self {
-            Window::Seconds10 | Window::Minutes10 => 10,
-            Window::Minute1 | Window::Hour1 => 6,
-            Window::Hours24 => 24,
-        }
-    }
-
-    const fn bucket_ms(self) -> i64 {
-        self.length_ms() / self.buckets() as i64
-    }
-
-    /// Where this window's buckets begin in [`Rings::counts`].
-    const fn offset(self) -> usize {
-        let mut offset = 0;
-        let mut window = 0;
-        while window < self as usize {
-            offset += Window::ALL[window].buckets();
-            window += 1;
-        }
-        offset
-    }
 }
-
-const BUCKETS_ALL: usize = Window::Hours24.offset() + Window::Hours24.buckets();
 
 /// Event counts over all windows of one key (a principal, a session, ...): 120 bytes.
 /// A bucket stops counting at 65,535.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rings {
     latest: Timestamp,
-    counts: [u16; BUCKETS_ALL],
+    seconds10: Ring<SECOND_MS, 10>,
+    minute1: Ring<{ 10 * SECOND_MS }, 6>,
+    minutes10: Ring<MINUTE_MS, 10>,
+    hour1: Ring<{ 10 * MINUTE_MS }, 6>,
+    hours24: Ring<HOUR_MS, 24>,
 }
 
 impl Rings {
     /// Rings that have seen nothing yet, ready for events around `start`.
     pub fn new(start: Timestamp) -> Self {
-        Self { latest: start, counts: [0; BUCKETS_ALL] }
+        Self {
+            latest: start,
+            seconds10: Ring::new(),
+            minute1: Ring::new(),
+            minutes10: Ring::new(),
+            hour1: Ring::new(),
+            hours24: Ring::new(),
+        }
     }
 
     /// The latest event time seen.
@@ -82,44 +58,78 @@ impl Rings {
     /// Counts an event. One that is older than a window is no longer counted in it.
     pub fn add(&mut self, at: Timestamp) {
         if at > self.latest {
-            self.advance(at);
+            self.seconds10.advance(self.latest, at);
+            self.minute1.advance(self.latest, at);
+            self.minutes10.advance(self.latest, at);
+            self.hour1.advance(self.latest, at);
+            self.hours24.advance(self.latest, at);
+            self.latest = at;
         }
-        for window in Window::ALL {
-            let (newest, own) = (bucket_of(self.latest, window), bucket_of(at, window));
-            if newest - own < window.buckets() as i64 {
-                let bucket = &mut self.counts[place(own, window)];
-                *bucket = bucket.saturating_add(1);
-            }
-        }
+        self.seconds10.add(self.latest, at);
+        self.minute1.add(self.latest, at);
+        self.minutes10.add(self.latest, at);
+        self.hour1.add(self.latest, at);
+        self.hours24.add(self.latest, at);
     }
 
-    /// Events in the window that ends at `at`. Events later than `at`'s bucket are not counted.
+    /// Events in each of [`Window::ALL`] as it ends at `at`. Events later than `at`'s bucket are not counted.
+    pub fn counts(&self, at: Timestamp) -> [u32; 5] {
+        Window::ALL.map(|window| self.count(window, at))
+    }
+
+    /// Events in the window that ends at `at`.
     pub fn count(&self, window: Window, at: Timestamp) -> u32 {
-        let newest = bucket_of(self.latest, window);
-        let last = bucket_of(at, window);
-        let length = window.buckets() as i64;
-        let first = (last - length + 1).max(newest - length + 1);
-        (first..=last.min(newest)).map(|bucket| u32::from(self.counts[place(bucket, window)])).sum()
-    }
-
-    fn advance(&mut self, to: Timestamp) {
-        for window in Window::ALL {
-            let (old, new) = (bucket_of(self.latest, window), bucket_of(to, window));
-            let stale = (new - old).min(window.buckets() as i64);
-            for step in 0..stale {
-                self.counts[place(new - step, window)] = 0;
-            }
+        match window {
+            Window::Seconds10 => self.seconds10.count(self.latest, at),
+            Window::Minute1 => self.minute1.count(self.latest, at),
+            Window::Minutes10 => self.minutes10.count(self.latest, at),
+            Window::Hour1 => self.hour1.count(self.latest, at),
+            Window::Hours24 => self.hours24.count(self.latest, at),
         }
-        self.latest = to;
     }
 }
 
-fn bucket_of(at: Timestamp, window: Window) -> i64 {
-    at.as_millis().div_euclid(window.bucket_ms())
-}
+/// One window's buckets, the bucket of time `t` at `t / BUCKET_MS mod BUCKETS`. Buckets that are older than the
+/// window, as seen from the latest event, are zero.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Ring<const BUCKET_MS: i64, const BUCKETS: usize>([u16; BUCKETS]);
 
-fn place(bucket: i64, window: Window) -> usize {
-    window.offset() + bucket.rem_euclid(window.buckets() as i64) as usize
+impl<const BUCKET_MS: i64, const BUCKETS: usize> Ring<BUCKET_MS, BUCKETS> {
+    const fn new() -> Self {
+        Self([0; BUCKETS])
+    }
+
+    fn add(&mut self, latest: Timestamp, at: Timestamp) {
+        let own = Self::bucket(at);
+        if at == latest || Self::bucket(latest) - own < BUCKETS as i64 {
+            let count = &mut self.0[Self::place(own)];
+            *count = count.saturating_add(1);
+        }
+    }
+
+    fn count(&self, latest: Timestamp, at: Timestamp) -> u32 {
+        if at == latest {
+            return self.0.iter().map(|count| u32::from(*count)).sum();
+        }
+        let (newest, last) = (Self::bucket(latest), Self::bucket(at));
+        let first = last.max(newest) - BUCKETS as i64 + 1;
+        (first..=last.min(newest)).map(|bucket| u32::from(self.0[Self::place(bucket)])).sum()
+    }
+
+    fn advance(&mut self, from: Timestamp, to: Timestamp) {
+        let (old, new) = (Self::bucket(from), Self::bucket(to));
+        for step in 0..(new - old).min(BUCKETS as i64) {
+            self.0[Self::place(new - step)] = 0;
+        }
+    }
+
+    fn bucket(at: Timestamp) -> i64 {
+        at.as_millis().div_euclid(BUCKET_MS)
+    }
+
+    fn place(bucket: i64) -> usize {
+        bucket.rem_euclid(BUCKETS as i64) as usize
+    }
 }
 
 #[cfg(test)]
@@ -165,7 +175,7 @@ mod tests {
         /// Within the shortest window's reach every order gives the same state.
         #[test]
         fn order_within_the_window_does_not_matter(mut offsets in prop::collection::vec(0_i64..9, 1..40), seed in any::<u64>()) {
-            let base = at(1_000_000 - 1_000_000 % 10);
+            let base = at(1_000_000);
             let mut sorted = offsets.clone();
             sorted.sort_unstable();
             let mut state = seed;

@@ -3,6 +3,8 @@
 //! A test names its rule and gives records it must match and records it must pass over. A record is laid
 //! over the base event of its caller (`as`). For a correlation each case is a list of records with `at`
 //! in seconds; `repeat: N` gives it N times, a second apart, `{n}` standing for the number in two digits.
+#![allow(clippy::disallowed_methods, reason = "reads the data set that it is about")]
+#![allow(clippy::print_stdout, reason = "a test that could not run says so")]
 
 mod sample;
 

@@ -1,6 +1,6 @@
 //! Throughput of `scan`, stage by stage, over records repeated with new ids, accounts and times.
 //!
-//! `bench [--events N] [--threads N] [--runs N] [FILE...]`: files hold a record a line; without any, the
+//! `bench [--events N] [--threads N] [--runs N] [--keep FILE] [FILE...]`: files hold a record a line; without any, the
 //! repository's own demo and control records are taken. Each stage is timed in turn within every run, so
 //! figures of one run compare; medians are printed, and one line of JSON last.
 
@@ -30,13 +30,15 @@ struct Options {
     events: usize,
     threads: usize,
     runs: usize,
+    /// Where the repeated records stay for a look of one's own.
+    keep: Option<PathBuf>,
     files: Vec<PathBuf>,
 }
 
 fn main() -> Result<()> {
     let options = options()?;
     let folder = tempfile::tempdir()?;
-    let path = folder.path().join("repeated.jsonl");
+    let path = options.keep.clone().unwrap_or_else(|| folder.path().join("repeated.jsonl"));
     let bytes = write_repeated(&options, &path)?;
     println!(
         "{} events, {:.1} MB, {:.0} bytes an event, {} threads, medians of {} runs\n",
@@ -178,9 +180,13 @@ fn rename(value: &mut Value, account: &str) {
 }
 
 fn options() -> Result<Options> {
-    let mut options = Options { events: EVENTS_DEFAULT, threads: 0, runs: RUNS_DEFAULT, files: Vec::new() };
+    let mut options = Options { events: EVENTS_DEFAULT, threads: 0, runs: RUNS_DEFAULT, keep: None, files: Vec::new() };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
+        if argument == "--keep" {
+            options.keep = Some(arguments.next().context("a file is missing")?.into());
+            continue;
+        }
         let mut number = || arguments.next().context("a number is missing")?.parse::<usize>().context("not a number");
         match argument.as_str() {
             "--events" => options.events = number()?,

@@ -1,6 +1,6 @@
 //! The evidence of a case: its signals in time, those that say the same in a row as one line, each to be unfolded.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use maud::{Markup, html};
@@ -42,7 +42,7 @@ pub(super) struct Exhibits<'a> {
     case_number: usize,
     /// Places of the shown signals in the case, ascending.
     shown: Vec<usize>,
-    places: HashMap<&'a str, usize>,
+    places: BTreeMap<&'a str, usize>,
 }
 
 impl<'a> Exhibits<'a> {
@@ -50,7 +50,7 @@ impl<'a> Exhibits<'a> {
     pub(super) fn choose(finding: &'a Finding, case_number: usize, room: &mut Room) -> Self {
         let signals = &finding.case.signals;
         let judgement = &finding.judgement;
-        let cited: HashSet<&str> = judgement
+        let cited: BTreeSet<&str> = judgement
             .reasons
             .iter()
             .flat_map(|reason| &reason.event_ids)

@@ -25,7 +25,7 @@ pub(super) fn masthead(findings: &Findings, urgent: &[&Finding]) -> Markup {
                     @for verdict in Verdict::ALL.iter().rev() {
                         @let cases = findings.tally.with_verdict(*verdict);
                         li class={ "ver-" (verdict) @if cases == 0 { " zero" } } {
-                            span.figure { (count(cases as u64)) }
+                            span.figure { (count(cases)) }
                             span { (verdict_word(*verdict)) }
                         }
                     }

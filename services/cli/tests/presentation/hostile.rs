@@ -4,7 +4,7 @@ use trailwarden::findings::{Finding, Findings, Planted, Reject};
 use trailwarden_core::case::Signal;
 use trailwarden_core::level::{Level, Severity, Verdict};
 use trailwarden_core::negotiation::{Brain, Reason, RejectedClaim, Role, Route, Technique};
-use trailwarden_core::plan::{Action, Mode, Playbook, Tier};
+use trailwarden_core::plan::{Action, Playbook};
 use trailwarden_core::resource::ResourceKind;
 
 use crate::sample;

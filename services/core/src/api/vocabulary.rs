@@ -300,7 +300,9 @@ mod tests {
             if path.extension().is_none_or(|extension| extension != "jsonl") {
                 continue;
             }
-            for line in std::fs::read_to_string(&path).expect("readable").lines() {
+            #[expect(clippy::disallowed_methods, reason = "reads the data set that it is about")]
+            let text = std::fs::read_to_string(&path);
+            for line in text.expect("readable").lines() {
                 let row: Value = serde_json::from_str(line).expect("JSON");
                 let text = |field: &str| row["event"][field].as_str().map(str::to_owned);
                 let (Some(source), Some(name)) = (text("eventSource"), text("eventName")) else {

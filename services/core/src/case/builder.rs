@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::lineage::{Lineages, NodeKey};
 use super::{Case, Signal};
 use crate::hash::hash64_of;
-use crate::link::Link;
+use crate::link::{self, Link};
 use crate::time::{HOUR_MS, MINUTE_MS, Timestamp};
 
 /// When a case ends, and how much of it is kept in full.
@@ -68,7 +68,10 @@ impl Builder {
 
     /// Takes in what one event brought and returns the cases that ended by `now`, by (first event time, id).
     pub fn step(&mut self, now: Timestamp, links: &[Link], signal: Option<Signal>) -> Vec<Case> {
-        for link in links {
+        let own = signal.as_ref().and_then(|signal| {
+            link::own(&signal.principal, signal.principal_kind, &signal.session, &signal.session_name)
+        });
+        for link in links.iter().chain(&own) {
             if let (Some(parent), Some(child)) = (NodeKey::of(&link.parent), NodeKey::of(&link.child))
                 && let Some((root, merged)) = self.lineages.join(parent, child, now)
             {

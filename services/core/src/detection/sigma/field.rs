@@ -133,7 +133,12 @@ impl Field {
             }
             Place::Record | Place::Activity(_) => &[],
         };
-        search_tree(event.view.tree(), keys, test)
+        match keys.split_first() {
+            Some((first, rest)) => {
+                event.view.field(first).map_or(Outcome::Absent, |value| search_tree(value, rest, test))
+            }
+            None => search_tree(event.view.tree(), &[], test),
+        }
     }
 }
 
