@@ -12,6 +12,7 @@ fn demo(folder: &Path) -> (Run, String) {
     let told = format!("{}\n{}", run.stdout, run.stderr);
     let path = told
         .split(|c: char| c.is_whitespace() || "\"'`()".contains(c))
+        .filter(|word| !word.starts_with("FILE"))
         .find(|word| word.trim_end_matches(['.', ',', ':']).ends_with(".html"))
         .unwrap_or_else(|| panic!("it does not say where the report is\n{}", run.told()));
     let path = path.trim_end_matches(['.', ',', ':']).trim_start_matches("file://");

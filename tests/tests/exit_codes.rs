@@ -139,7 +139,7 @@ fn configuration_is_checked_printed_and_refused_by_key() {
     std::fs::write(&bad, "[scan]\nthread = 1\n").unwrap();
 
     let run = trailwarden(["config", "check"]).arg(&good).run();
-    assert_eq!(run.assert_code(0).stdout.trim(), "ok", "{}", run.told());
+    assert!(run.assert_code(0).stdout.contains(": ok, "), "{}", run.told());
     for arguments in [&["config", "check"][..], &["config", "print"], &["scan", ".", "--config"]] {
         let run = trailwarden(arguments).arg(&bad).run();
         run.assert_code(2).assert_says(&["scan.threads"]).assert_says(&["bad.toml"]);

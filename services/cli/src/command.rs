@@ -124,6 +124,9 @@ pub fn scan(request: ScanRequest, surroundings: &Surroundings<'_>) -> Result<Exi
     if let Some(path) = &request.report {
         tell(&format!("report     {}\n", path.display()));
     }
+    if findings.input.events == 0 {
+        tell("trailwarden: nothing could be read; the lines above say what was found instead\n");
+    }
     if stdout_closed {
         tell("trailwarden: standard output was closed before everything was printed\n");
     }

@@ -1,6 +1,8 @@
 //! The stages in one process, each a step over plain values: activity -> features -> detections ->
 //! score -> signal -> case. What reads and what writes stands outside.
 
+use std::collections::BTreeSet;
+
 use trailwarden_collector::Observe;
 use trailwarden_core::activity::{Activity, Details, Observation};
 use trailwarden_core::api::Vocabulary;
@@ -51,6 +53,11 @@ fn cut(mut text: String, bytes_max: usize) -> String {
     text
 }
 
+/// The account ids that stand in a text: runs of exactly 12 digits.
+fn account_ids(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|letter: char| !letter.is_ascii_digit()).filter(|run| run.len() == 12)
+}
+
 /// How loud an event is, and what ended with it.
 #[derive(Debug)]
 pub struct Step {
@@ -69,6 +76,8 @@ pub struct Engine<'a> {
     correlator: Correlator,
     cases: case::Builder,
     horizon: Timestamp,
+    /// Accounts of the operator's: what is shared with one of them is not shared outside.
+    accounts: BTreeSet<String>,
 }
 
 impl<'a> Engine<'a> {
@@ -79,6 +88,7 @@ impl<'a> Engine<'a> {
         baseline: baseline::Limits,
         cases: case::Limits,
         horizon: Timestamp,
+        accounts: BTreeSet<String>,
     ) -> Self {
         Self {
             rules,
@@ -87,6 +97,7 @@ impl<'a> Engine<'a> {
             correlator: Correlator::new(rules),
             cases: case::Builder::new(cases),
             horizon,
+            accounts,
         }
     }
 
@@ -103,6 +114,9 @@ impl<'a> Engine<'a> {
             detections.sort_unstable();
             detections.dedup();
         }
+        if let Some(details) = &details {
+            detections.retain(|rule| !self.stays_within(*rule, &activity, details));
+        }
         let rules = self.rules.rules();
         let severities = || detections.iter().map(|rule| &rules[usize::from(rule.0)]);
         let score = event_score(severities().map(|rule| rule.severity));
@@ -116,6 +130,17 @@ impl<'a> Engine<'a> {
         // A lying clock must not end everybody's cases.
         let now = activity.event_time.min(self.horizon);
         Step { score, level, cases: self.cases.step(now, &links, signal) }
+    }
+
+    /// Whether a rule about foreign accounts matched for accounts that turned out to be the operator's: rules run
+    /// before it is known whose trails the input holds.
+    fn stays_within(&self, rule: RuleIndex, activity: &Activity<'_>, details: &Details) -> bool {
+        let predicate = self.rules.rule(rule).and_then(|rule| rule.predicate.as_deref());
+        if !matches!(predicate, Some("external_sharing" | "trust_widened")) || details.parameters_are_cut() {
+            return false;
+        }
+        let mut others = account_ids(&details.parameters).filter(|account| *account != activity.account).peekable();
+        others.peek().is_some() && others.all(|account| self.accounts.contains(account))
     }
 
     /// Ends all cases.

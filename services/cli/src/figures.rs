@@ -83,10 +83,14 @@ pub fn probability(value: f64) -> String {
     }
 }
 
-/// A weight in log-odds with its sign: `+2.1`, `−0.4`.
+/// A weight in log-odds with its sign, `+2.1`, `−0.4`; `also` where one decimal shows nothing: it is part of what
+/// happened and decided nothing any more.
 pub fn weight(log_odds: f64) -> String {
     if log_odds.is_nan() {
         return "?".to_owned();
+    }
+    if log_odds.abs() < 0.05 {
+        return "also".to_owned();
     }
     let size = format!("{:.1}", log_odds.abs());
     format!("{}{size}", if log_odds < 0.0 { '−' } else { '+' })
@@ -113,13 +117,20 @@ pub fn short_id(id: &str) -> &str {
     id.char_indices().nth(8).map_or(id, |(at, _)| &id[..at])
 }
 
-/// The part of a principal that people call it by: the name at the end of an ARN's path, `root`, or the whole.
+/// The part of a principal that people call it by: the name at the end of an ARN's path, `root`, or the whole. Of the
+/// roles that Identity Center makes (`AWSReservedSSO_<permission set>_<16 hex digits>`) the permission set.
 pub fn short_principal(principal: &str) -> &str {
     let is_arn = principal.starts_with("arn:");
     match principal.rsplit_once(['/', ':']) {
-        Some((_, name)) if is_arn && !name.is_empty() => name,
+        Some((_, name)) if is_arn && !name.is_empty() => permission_set(name).unwrap_or(name),
         _ => principal,
     }
+}
+
+fn permission_set(role: &str) -> Option<&str> {
+    let (name, suffix) = role.strip_prefix("AWSReservedSSO_")?.rsplit_once('_')?;
+    let is_suffix = suffix.len() == 16 && suffix.bytes().all(|byte| byte.is_ascii_hexdigit());
+    (is_suffix && !name.is_empty()).then_some(name)
 }
 
 pub fn principal_kind(kind: PrincipalKind) -> &'static str {

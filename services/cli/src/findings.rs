@@ -76,6 +76,13 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// Counts these cases.
+    pub fn of<'a>(judgements: impl IntoIterator<Item = &'a Judgement>) -> Self {
+        let mut tally = Self::default();
+        judgements.into_iter().for_each(|judgement| tally.add(judgement));
+        tally
+    }
+
     pub fn add(&mut self, judgement: &Judgement) {
         *self.by_verdict.entry(judgement.verdict).or_default() += 1;
         self.notable += u64::from(judgement.severity >= Severity::Medium);
@@ -132,11 +139,11 @@ impl Findings {
         cases
     }
 
-    /// Takes a case in; when there are twice as many as `kept_max`, the least urgent go.
+    /// Takes a case in; when there are half as many again as `kept_max`, the least urgent go.
     pub fn keep(&mut self, finding: Finding, kept_max: usize) {
         self.tally.add(&finding.judgement);
         self.cases.push(finding);
-        if self.cases.len() >= kept_max * 2 {
+        if self.cases.len() >= kept_max + kept_max / 2 {
             self.cut(kept_max);
         }
     }
@@ -191,7 +198,9 @@ impl Finding {
     pub fn event_ids(&self) -> Vec<&str> {
         let reasons = self.judgement.reasons.iter().filter(|reason| reason.weight.abs() >= WEIGHT_MIN);
         let cited: BTreeSet<&str> = reasons.flat_map(|reason| &reason.event_ids).map(String::as_str).collect();
-        let own = |signal: &&Signal| signal.score >= prior(Severity::Low) || cited.contains(signal.event_id.as_str());
+        // Informational detections alone stay below half of what a low one is worth.
+        let weighs = prior(Severity::Low) / 2.0;
+        let own = |signal: &&Signal| signal.score >= weighs || cited.contains(signal.event_id.as_str());
         let kept = self.case.signals.iter().filter(own).map(|signal| &signal.event_id);
         kept.chain(&self.case.further_event_ids).map(String::as_str).collect()
     }

@@ -25,7 +25,7 @@ use crate::lines::{EventLine, write_case, write_event};
 use crate::rules;
 
 /// Cases kept whole for the report and the terminal, the most urgent first. All of them go to `--cases`.
-const FINDINGS_KEPT_MAX: usize = 1_000;
+const FINDINGS_KEPT_MAX: usize = 200;
 /// Accounts named in the report.
 const ACCOUNTS_NAMED_MAX: usize = 1_000;
 /// How far ahead of the clock an event may be before its time is not believed.
@@ -74,15 +74,15 @@ impl Scanner {
         Observer { rules: &self.rules, registry: &self.registry }
     }
 
-    /// The stateful stages, empty. `now` is the clock at the start.
-    pub fn engine(&self, now: Timestamp) -> Engine<'_> {
+    /// The stateful stages, empty. `now` is the clock at the start; `accounts` are the operator's.
+    pub fn engine(&self, now: Timestamp, accounts: BTreeSet<String>) -> Engine<'_> {
         let baseline = baseline::Limits { warm_up_h: self.config.features.warm_up_h, ..baseline::Limits::default() };
         let cases = case::Limits {
             quiet_min: self.config.cases.quiet_min,
             length_h_max: self.config.cases.hours_max,
             ..case::Limits::default()
         };
-        Engine::new(&self.rules, &self.vocabulary, baseline, cases, now.plus_ms(CLOCK_SKEW_MS))
+        Engine::new(&self.rules, &self.vocabulary, baseline, cases, now.plus_ms(CLOCK_SKEW_MS), accounts)
     }
 
     /// How inputs are read.
@@ -103,11 +103,15 @@ impl Scanner {
         progress: &(dyn Fn(Progress) + Sync),
         outputs: &mut Outputs<'_>,
     ) -> Result<Findings, Error> {
-        let mut engine = self.engine(now);
-        let mut gathered = Gathered::new(self, outputs);
-        let mut written = Ok(());
         let options = self.options(now);
-        let summary = collect(inputs, &options, &self.observer(), progress, |observation| {
+        let collected = collect(inputs, &options, &self.observer(), progress)?;
+        // Whose trails somebody holds, theirs are the accounts.
+        let mut registry = self.registry.clone();
+        registry.accounts.extend(collected.accounts().iter().cloned());
+        let mut engine = self.engine(now, registry.accounts.clone());
+        let mut gathered = Gathered::new(self, registry, outputs);
+        let mut written = Ok(());
+        let summary = collected.in_order(|observation| {
             if written.is_ok() {
                 written = gathered.step(&mut engine, observation);
             }
@@ -117,10 +121,10 @@ impl Scanner {
         Ok(gathered.into_findings(summary, &options, &engine))
     }
 
-    fn judge(&self, case: Case) -> Finding {
+    fn judge(&self, case: Case, registry: &Registry) -> Finding {
         let bounds = self.config.bounds();
         let rules = self.rules.rules();
-        let judgement = negotiate_deterministically(&case, rules, &self.registry, &self.vocabulary, &bounds);
+        let judgement = negotiate_deterministically(&case, rules, registry, &self.vocabulary, &bounds);
         Finding::new(case, judgement)
     }
 
@@ -135,6 +139,7 @@ impl Scanner {
 /// What a scan gathers on its way: lines out in order, and the findings worth keeping.
 struct Gathered<'s, 'o, 'w> {
     scanner: &'s Scanner,
+    registry: Registry,
     outputs: &'o mut Outputs<'w>,
     /// Case lines that an earlier case may still come before.
     waiting: BTreeMap<(Timestamp, String), Vec<u8>>,
@@ -144,7 +149,7 @@ struct Gathered<'s, 'o, 'w> {
 }
 
 impl<'s, 'o, 'w> Gathered<'s, 'o, 'w> {
-    fn new(scanner: &'s Scanner, outputs: &'o mut Outputs<'w>) -> Self {
+    fn new(scanner: &'s Scanner, registry: Registry, outputs: &'o mut Outputs<'w>) -> Self {
         let findings = Findings {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             feature_schema_version: SCHEMA_VERSION,
@@ -153,6 +158,7 @@ impl<'s, 'o, 'w> Gathered<'s, 'o, 'w> {
         };
         Self {
             scanner,
+            registry,
             outputs,
             waiting: BTreeMap::new(),
             findings,
@@ -199,7 +205,7 @@ impl<'s, 'o, 'w> Gathered<'s, 'o, 'w> {
                 self.findings.tally.context_only += 1;
                 continue;
             }
-            let finding = self.scanner.judge(case);
+            let finding = self.scanner.judge(case, &self.registry);
             if self.outputs.cases.is_some() {
                 let mut line = Vec::new();
                 write_case(&mut line, &finding).map_err(|source| Error::Write { what: "cases", source })?;
@@ -240,7 +246,7 @@ impl<'s, 'o, 'w> Gathered<'s, 'o, 'w> {
 }
 
 /// What the stateful stages may hold at most: see the table of state in ARCHITECTURE.md.
-const STATE_BYTES_MAX: usize = 512 << 20;
+const STATE_BYTES_MAX: usize = 120 << 20;
 
 fn memory_cap_bytes(options: &Options) -> u64 {
     (options.limits.memory_bytes_cap(options.threads.get()) + STATE_BYTES_MAX) as u64

@@ -8,7 +8,7 @@ use trailwarden_core::negotiation::{Reason, Route};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::figures::{self, count, counted};
-use crate::findings::{Finding, Findings, Input};
+use crate::findings::{Finding, Findings, Input, Tally};
 use crate::untrusted;
 
 /// Cases named in the table; the rest is counted.
@@ -62,7 +62,7 @@ pub fn cases(findings: &Findings, screen: Screen) -> String {
             lines.explanation(finding);
         }
     }
-    lines.rest(&notable, urgent.len());
+    lines.rest(&notable, &findings.tally);
     lines.out
 }
 
@@ -78,7 +78,7 @@ pub fn planted(findings: &Findings, screen: Screen) -> String {
             Some(id) => screen.paint(&format!("found as case {}", untrusted::name(figures::short_id(id))), "32"),
             None => screen.paint("missed", "1;31"),
         };
-        let share = format!("{} of {}", count(attack.events_found), counted(attack.events, "event"));
+        let share = format!("{} of its {} in cases", count(attack.events_found), counted(attack.events, "event"));
         lines.line(&format!("  {}: {found}, {share}", untrusted::name(&attack.name)));
     }
     lines.out
@@ -111,8 +111,13 @@ pub fn summary(input: &Input, elapsed_s: f64) -> String {
         let _ = writeln!(out, "set aside  {} {}", count(*records), untrusted::name(what));
     }
     let _ = writeln!(out, "speed      {} events/s, {elapsed_s:.2} s", count(per_s.round() as u64));
-    let _ = writeln!(out, "memory     within {} and 64 bytes an event", figures::bytes(input.memory_cap_bytes));
+    let _ = writeln!(out, "memory     within {} and 64 bytes an event", mebibytes(input.memory_cap_bytes));
     out
+}
+
+/// A bound, so rounded up: `1,740 MiB`.
+fn mebibytes(bytes: u64) -> String {
+    format!("{} MiB", count(bytes.div_ceil(1 << 20)))
 }
 
 struct Lines {
@@ -271,9 +276,10 @@ impl Lines {
         }
     }
 
-    fn rest(&mut self, notable: &[&Finding], total: usize) {
-        let unlisted = notable.len().saturating_sub(TABLE_CASES_MAX);
-        let lower = total - notable.len();
+    fn rest(&mut self, notable: &[&Finding], tally: &Tally) {
+        let listed = notable.len().min(TABLE_CASES_MAX) as u64;
+        let unlisted = tally.notable.saturating_sub(listed);
+        let lower = tally.total.saturating_sub(tally.notable);
         if unlisted == 0 && lower == 0 {
             return;
         }
@@ -281,13 +287,13 @@ impl Lines {
         if unlisted > 0 {
             self.line(&format!(
                 "{} at medium or above not listed here; --cases FILE writes all.",
-                counted(unlisted as u64, "further case")
+                counted(unlisted, "further case")
             ));
         }
         if lower > 0 {
             self.line(&self.screen.dim(&format!(
                 "{} below medium; --cases FILE and --report FILE.html have them.",
-                counted(lower as u64, "case")
+                counted(lower, "case")
             )));
         }
     }

@@ -1,6 +1,6 @@
 //! Reads CloudTrail in every delivered shape: capped, counted, deduplicated, and handed out in event-time order.
 //!
-//! [`collect`] is the whole surface. What can be read is read; what cannot is counted by reason in the
+//! [`collect`] and [`Collected::in_order`] are the whole surface. What can be read is read; what cannot is counted by reason in the
 //! [`Summary`], and never stops the rest. The result does not depend on the order of files or on threads.
 
 mod duplicates;
@@ -15,7 +15,7 @@ mod source;
 mod store;
 mod worker;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::num::NonZeroUsize;
 
@@ -105,8 +105,7 @@ pub enum Error {
     Stopped,
 }
 
-/// Reads all of `inputs` with `options.threads` threads, then calls `each` on this thread for every distinct event
-/// in the order of event time and event id.
+/// Reads all of `inputs` with `options.threads` threads. Events are handed out by [`Collected::in_order`].
 ///
 /// `observe` turns each record into what is kept of it; it must be a function of its arguments, else the choice
 /// among duplicates is not deterministic. `progress` is called from the reading threads, about once a megabyte.
@@ -118,8 +117,7 @@ pub fn collect(
     options: &Options,
     observe: &impl Observe,
     progress: &(dyn Fn(Progress) + Sync),
-    mut each: impl FnMut(Observation<'_>),
-) -> Result<Summary, Error> {
+) -> Result<Collected, Error> {
     let mut tally = Tally::new(&options.limits);
     let sources = source::discover(inputs, &mut tally);
     let shared = Shared::new(&sources, options, observe, progress);
@@ -132,7 +130,7 @@ pub fn collect(
         joined.collect()
     });
     let mut summary = Summary { files: sources.len() as u64, bytes_read: shared.bytes_read(), ..Summary::default() };
-    let (mut runs, mut occurrences) = (Vec::new(), Vec::new());
+    let (mut runs, mut occurrences, mut accounts) = (Vec::new(), Vec::new(), BTreeSet::new());
     for found in first_failure(results)? {
         summary.events += found.accepted;
         summary.records += found.accepted + found.rejected;
@@ -142,6 +140,7 @@ pub fn collect(
         tally.absorb(found.tally);
         runs.extend(found.runs);
         occurrences.push(found.occurrences);
+        accounts.extend(found.accounts);
     }
     let losers = duplicates::find(occurrences, options.threads);
     summary.duplicates = losers.duplicates;
@@ -149,8 +148,39 @@ pub fn collect(
     summary.events -= losers.duplicates;
     (summary.set_aside, summary.rejected) = tally.counts.iter().partition(|(reason, _)| reason.is_set_aside());
     summary.problems = tally.into_problems();
-    merge::merge(runs, &losers, options.limits.memory_bytes_max / 4, &mut each)?;
-    Ok(summary)
+    Ok(Collected { summary, accounts, runs, losers, buffer_bytes: options.limits.memory_bytes_max / 4 })
+}
+
+/// All that was read, in memory and temporary files.
+pub struct Collected {
+    summary: Summary,
+    accounts: BTreeSet<String>,
+    runs: Vec<store::Run>,
+    losers: duplicates::Losers,
+    buffer_bytes: usize,
+}
+
+impl Collected {
+    /// What was read and what was not.
+    pub fn summary(&self) -> &Summary {
+        &self.summary
+    }
+
+    /// The accounts whose trails were read, at most [`Collected::ACCOUNTS_MAX`] of each thread.
+    pub fn accounts(&self) -> &BTreeSet<String> {
+        &self.accounts
+    }
+
+    pub const ACCOUNTS_MAX: usize = 10_000;
+
+    /// Calls `each` for every distinct event in the order of event time and event id.
+    ///
+    /// # Errors
+    /// Failures of temporary files or encoding.
+    pub fn in_order(self, mut each: impl FnMut(Observation<'_>)) -> Result<Summary, Error> {
+        merge::merge(self.runs, &self.losers, self.buffer_bytes, &mut each)?;
+        Ok(self.summary)
+    }
 }
 
 /// What the threads found, or the failure that made the others stop.

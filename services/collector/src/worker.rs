@@ -1,6 +1,6 @@
 //! The threads that read: each takes a file or a chunk of one, parses it, and keeps what it found.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard};
 
@@ -69,6 +69,7 @@ pub(crate) struct Found {
     pub(crate) future: u64,
     pub(crate) rejected: u64,
     pub(crate) bytes_inflated: u64,
+    pub(crate) accounts: BTreeSet<String>,
 }
 
 impl<'s, O: Observe> Shared<'s, O> {
@@ -177,6 +178,7 @@ struct Worker<'w, O> {
 
 /// Where the records of one thread go.
 struct Collected<'w, O> {
+    accounts: BTreeSet<String>,
     observe: &'w O,
     limits: &'w Limits,
     now: Timestamp,
@@ -207,6 +209,7 @@ impl<'w, O: Observe> Worker<'w, O> {
                 accepted: 0,
                 future: 0,
                 rejected: 0,
+                accounts: BTreeSet::new(),
                 failure: None,
             },
             bytes_inflated: 0,
@@ -233,6 +236,7 @@ impl<'w, O: Observe> Worker<'w, O> {
             future: self.collected.future,
             rejected: self.collected.rejected,
             bytes_inflated: self.bytes_inflated,
+            accounts: self.collected.accounts,
         }
     }
 
@@ -348,6 +352,17 @@ impl<O: Observe> Collected<'_, O> {
     }
 }
 
+impl<O> Collected<'_, O> {
+    /// Remembers an account whose trail was read.
+    fn meet(&mut self, account: &str) {
+        let is_account = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
+        let has_room = self.accounts.len() < crate::Collected::ACCOUNTS_MAX;
+        if is_account && has_room && !self.accounts.contains(account) {
+            self.accounts.insert(account.to_owned());
+        }
+    }
+}
+
 impl<O: Observe> Sink for Collected<'_, O> {
     fn record(&mut self, place: Place, raw: &str, record: &Record<'_>) {
         let event_time = match record.check(raw, self.limits) {
@@ -356,6 +371,9 @@ impl<O: Observe> Sink for Collected<'_, O> {
         };
         self.accepted += 1;
         self.future += u64::from(event_time.since_ms(self.now) > FUTURE_MS);
+        if let Some(account) = record.recipient_account_id.get() {
+            self.meet(account);
+        }
         let (observe, store) = (self.observe, &mut self.store);
         let pushed =
             with_activity(raw, record, event_time, |view, activity| store.push(&observe.observe(view, activity)));

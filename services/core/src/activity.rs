@@ -82,8 +82,13 @@ pub struct Details {
 }
 
 impl Details {
-    pub const PARAMETERS_BYTES_MAX: usize = 4 * 1024;
+    pub const PARAMETERS_BYTES_MAX: usize = 2 * 1024;
     pub const ERROR_MESSAGE_BYTES_MAX: usize = 1024;
+
+    /// Whether the parameters were longer than is kept: they end with `…` then.
+    pub fn parameters_are_cut(&self) -> bool {
+        self.parameters.ends_with('…')
+    }
 }
 
 /// What kind of caller stands behind a principal.

@@ -29,13 +29,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            warm_up_h: 7 * 24,
-            principals_max: 50_000,
-            accounts_max: 10_000,
-            hour_kinds_max: 262_144,
-            values_max: 64,
-        }
+        Self { warm_up_h: 7 * 24, principals_max: 16_384, accounts_max: 2_048, hour_kinds_max: 131_072, values_max: 64 }
     }
 }
 

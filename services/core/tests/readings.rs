@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use sample::{Sample, merged};
 use serde_json::{Value, json};
 use trailwarden_core::detection::derived::{FIELDS, derived};
-use trailwarden_core::link::{Link, Node, issued};
+use trailwarden_core::link::{self, Link, Node, issued};
 use trailwarden_core::registry::Registry;
 use trailwarden_core::resource::{ResourceKind, touched};
 
@@ -386,15 +386,19 @@ fn tells_what_issued_what() {
         ),
     ] {
         let sample = user_event(event.clone());
-        let mut expected = vec![own.clone()];
-        expected.extend(child.map(by_key));
+        let expected: Vec<Link> = child.into_iter().flat_map(|child| [own.clone(), by_key(child)]).collect();
         assert_eq!(issued(&sample.view(), &sample.activity()), expected, "{event}");
+        let activity = sample.activity();
+        let told = link::own(activity.principal, activity.principal_kind, activity.session, activity.session_name);
+        assert_eq!(told.as_ref(), Some(&own));
     }
     let on_instance = role_event("i-0123456789abcdef0", call("sts", "GetCallerIdentity", Value::Null));
+    let activity = on_instance.activity();
     assert_eq!(
-        issued(&on_instance.view(), &on_instance.activity()),
-        [Link { parent: instance(), child: Node::Session("ASIAIOSFODNN7EXAMPLE".to_owned()) }]
+        link::own(activity.principal, activity.principal_kind, activity.session, activity.session_name),
+        Some(Link { parent: instance(), child: Node::Session("ASIAIOSFODNN7EXAMPLE".to_owned()) })
     );
+    assert_eq!(issued(&on_instance.view(), &activity), []);
     let many: Vec<String> = (0..40).map(|number| format!("i-{number:017}")).collect();
     let fleet = user_event(call("ssm", "SendCommand", json!({"instanceIds": many})));
     assert_eq!(issued(&fleet.view(), &fleet.activity()).len(), 16);

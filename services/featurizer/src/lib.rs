@@ -12,7 +12,7 @@ use trailwarden_core::live::LiveState;
 use trailwarden_core::time::{DAY_MS, Timestamp};
 
 /// Principals whose live windows are kept; beyond it those idle longest are forgotten.
-const PRINCIPALS_LIVE_MAX: usize = 50_000;
+const PRINCIPALS_LIVE_MAX: usize = 10_000;
 
 /// All state that features read.
 #[derive(Debug)]

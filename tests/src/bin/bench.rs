@@ -103,11 +103,12 @@ fn run_stage(stage: usize, scanner: &Scanner, path: &Path) -> Result<f64> {
     let options = scanner.options(now);
     let started = Instant::now();
     match stage {
-        0 => drop(collect(&inputs, &options, &Nothing, &|_| {}, |_| {})?),
-        1 => drop(collect(&inputs, &options, &scanner.observer(), &|_| {}, |_| {})?),
+        0 => drop(collect(&inputs, &options, &Nothing, &|_| {})?.in_order(|_| {})?),
+        1 => drop(collect(&inputs, &options, &scanner.observer(), &|_| {})?.in_order(|_| {})?),
         2 => {
-            let mut engine = scanner.engine(now);
-            collect(&inputs, &options, &scanner.observer(), &|_| {}, |observation| drop(engine.step(observation)))?;
+            let collected = collect(&inputs, &options, &scanner.observer(), &|_| {})?;
+            let mut engine = scanner.engine(now, collected.accounts().clone());
+            collected.in_order(|observation| drop(engine.step(observation)))?;
             engine.finish();
         }
         _ => {

@@ -4,23 +4,23 @@ use maud::{Markup, html};
 
 use crate::figures;
 use crate::findings::{Finding, Findings};
-use crate::report::{CASES_MAX, principal, severity_chip, technique, text, verdict_chip};
+use crate::report::{principal, severity_chip, technique, text, verdict_chip};
 
 const SUMMARY_CHARS_MAX: usize = 320;
 /// Techniques named in a row.
 const TECHNIQUES_MAX: usize = 3;
 
-pub(super) fn section(findings: &Findings, shown: &[&Finding], total: usize) -> Markup {
+pub(super) fn section(findings: &Findings, shown: &[&Finding], total: u64) -> Markup {
     html! {
         section #cases {
             h2 { "Cases" }
             @if shown.is_empty() {
                 (nothing(findings))
             } @else {
-                @if total > CASES_MAX {
+                @if total > shown.len() as u64 {
                     p.notice {
-                        "The " (CASES_MAX) " most urgent of " (figures::count(total as u64)) " cases stand here; the other "
-                        (figures::count((total - CASES_MAX) as u64)) " are in the file that " code { "--cases FILE" } " writes."
+                        "The " (shown.len()) " most urgent of " (figures::count(total)) " cases stand here; the other "
+                        (figures::count(total - shown.len() as u64)) " are in the file that " code { "--cases FILE" } " writes."
                     }
                 }
                 div.scroll {

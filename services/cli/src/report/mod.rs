@@ -49,7 +49,7 @@ pub fn html(findings: &Findings) -> String {
                     (overview::section(findings))
                     (overview::planted(findings, shown))
                     (timeline::section(findings, shown))
-                    (cases::section(findings, shown, urgent.len()))
+                    (cases::section(findings, shown, findings.tally.total))
                     @for (at, finding) in shown.iter().enumerate() {
                         (case::article(findings, finding, at + 1, &mut room))
                     }

@@ -8,7 +8,7 @@ use trailwarden_core::time::HOUR_MS;
 
 use crate::figures::{self, count, counted};
 use crate::findings::{Finding, Findings};
-use crate::report::{id, principal, technique, text, verdict_chip, verdict_word};
+use crate::report::{id, principal, text, verdict_chip, verdict_word};
 
 const SUMMARY_CHARS_MAX: usize = 480;
 /// Names listed in one breath.
@@ -53,7 +53,7 @@ fn bottom_line(findings: &Findings, urgent: &[&Finding]) -> Markup {
             _ if undecided > 0 => {
                 (counted(undecided, "case")) " could not be decided; none looks like an attack."
             },
-            _ => { "No case looks like an attack; " (counted(urgent.len() as u64, "case")) " proved benign." },
+            _ => { "No case looks like an attack; " (counted(findings.tally.total, "case")) " proved benign." },
         }
     }
 }
@@ -218,7 +218,9 @@ pub(super) fn planted(findings: &Findings, shown: &[&Finding]) -> Markup {
                             @for attack in planted {
                                 tr {
                                     td { (text(&attack.name, 120)) }
-                                    td { @for id in &attack.techniques { (technique(id)) br; } }
+                                    td.muted {
+                                        @for (at, technique) in attack.techniques.iter().enumerate() { @if at > 0 { ", " } (id(technique)) }
+                                    }
                                     td.num { (count(attack.events)) }
                                     td.num { (count(attack.events_found)) }
                                     td { (found_as(attack.case_ids.as_slice(), shown)) }

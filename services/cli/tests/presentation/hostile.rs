@@ -14,8 +14,7 @@ pub(crate) const HOSTILE: &str = "\"'><script>alert(1)</script><img src=x onerro
 
 /// One case with [`HOSTILE`] and a long name in every place.
 pub(crate) fn findings() -> Findings {
-    let mut findings = sample::findings();
-    findings.cases = vec![finding()];
+    let mut findings = sample::with_cases(sample::findings(), vec![finding()]);
     findings.version = HOSTILE.into();
     findings.input.accounts = vec![HOSTILE.into()];
     findings.input.rejected = [(HOSTILE.to_owned(), 1)].into();

@@ -83,7 +83,7 @@ fn emptiness_is_told_as_it_is() {
     check_inert(&nothing_read);
     assert!(nothing_read.contains("There was nothing to judge") && !nothing_read.contains("id=\"timeline\""));
 
-    let quiet = report::html(&Findings { cases: vec![], ..sample::findings() });
+    let quiet = report::html(&sample::with_cases(sample::findings(), vec![]));
     check_inert(&quiet);
     for expected in [
         "gave cause for a case",
@@ -94,21 +94,20 @@ fn emptiness_is_told_as_it_is() {
         assert!(quiet.contains(expected), "missing: {expected}");
     }
 
-    let mut benign = sample::findings();
-    benign.cases.truncate(1);
+    let benign = sample::with_cases(sample::findings(), sample::findings().cases[..1].to_vec());
     assert!(report::html(&benign).contains("No case looks like an attack; 1 case proved benign."));
 }
 
 #[test]
 fn many_cases_are_cut_and_the_cut_is_said() {
-    let mut findings = sample::findings();
-    findings.cases = (0..CASES_MAX + 37)
+    let cases = (0..CASES_MAX + 37)
         .map(|number| {
             let at = sample::time("2024-07-26T09:00:00Z").plus_ms(number as i64 * 60_000);
             let signals = vec![sample::signal(number, at, ("iam", "ListUsers"), Level::Caution, &[4])];
             sample::finding(&format!("{number:016x}"), signals, Verdict::Suspicious, Severity::Medium, 0.6)
         })
         .collect();
+    let findings = sample::with_cases(sample::findings(), cases);
     let html = report::html(&findings);
     assert_eq!(html.matches("<article").count(), CASES_MAX);
     assert!(html.contains("The 200 most urgent of 237 cases stand here; the other 37 are in the file"));

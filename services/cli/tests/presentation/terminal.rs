@@ -43,10 +43,11 @@ fn colour_is_ours_alone_and_changes_nothing_else() {
 
 #[test]
 fn lower_cases_are_counted_and_none_is_said_to_be_none() {
-    let mut findings = sample::findings();
-    for finding in &mut findings.cases {
+    let mut cases = sample::findings().cases;
+    for finding in &mut cases {
         finding.judgement.severity = Severity::Low;
     }
+    let findings = sample::with_cases(sample::findings(), cases);
     let shown = terminal::cases(&findings, PLAIN);
     assert!(shown.starts_with("No case at medium severity or above."));
     assert!(shown.contains("3 cases below medium"));

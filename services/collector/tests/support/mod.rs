@@ -38,7 +38,8 @@ pub(crate) fn options(threads: usize) -> Options {
 /// The summary and every event as text.
 pub(crate) fn run(inputs: &[Input], options: &Options) -> (Summary, Vec<String>) {
     let mut events = Vec::new();
-    let summary = collect(inputs, options, &Plain, &|_| {}, |observation| events.push(format!("{observation:?}")))
+    let summary = collect(inputs, options, &Plain, &|_| {})
+        .and_then(|collected| collected.in_order(|observation| events.push(format!("{observation:?}"))))
         .expect("temporary files work");
     assert_eq!(summary.events, events.len() as u64);
     (summary, events)

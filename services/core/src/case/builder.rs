@@ -24,7 +24,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { quiet_min: 15, length_h_max: 6, signals_full_max: 256 }
+        Self { quiet_min: 15, length_h_max: 6, signals_full_max: 128 }
     }
 }
 

@@ -21,7 +21,9 @@ fn reason(text: &str, weight: f64, signals: &[&Signal], role: Option<Role>) -> R
 }
 
 fn step(playbook: Playbook, target: Resource) -> Action {
-    Action::proposed(playbook, target)
+    let is_key = target.kind == ResourceKind::AccessKey;
+    let action = Action::proposed(playbook, target);
+    if is_key { action.owned_by("ci-deploy") } else { action }
 }
 
 fn intrusion_signals() -> Vec<Signal> {

@@ -2,7 +2,7 @@
 
 mod cases;
 
-use trailwarden::findings::{Finding, Findings, Input, Reject};
+use trailwarden::findings::{Finding, Findings, Input, Reject, Tally};
 use trailwarden_core::activity::{Credential, Details, PrincipalKind};
 use trailwarden_core::case::{Case, Signal};
 use trailwarden_core::detection::{Rule, RuleIndex};
@@ -20,6 +20,12 @@ pub(crate) fn time(text: &str) -> Timestamp {
     Timestamp::parse(text).expect("valid time")
 }
 
+/// The findings with these cases alone.
+pub(crate) fn with_cases(findings: Findings, cases: Vec<Finding>) -> Findings {
+    let tally = Tally::of(cases.iter().map(|finding| &finding.judgement));
+    Findings { cases, tally, ..findings }
+}
+
 /// The whole sample.
 pub(crate) fn findings() -> Findings {
     let mut findings = Findings {
@@ -27,9 +33,9 @@ pub(crate) fn findings() -> Findings {
         feature_schema_version: 1,
         input: input(),
         rules: rules(),
-        cases: vec![cases::audit(), cases::intrusion(), cases::sweep()],
         ..Findings::default()
     };
+    findings = with_cases(findings, vec![cases::audit(), cases::intrusion(), cases::sweep()]);
     let from = time("2024-07-24T06:00:00Z");
     for minute in 0..9_400_i64 {
         let at = from.plus_ms(minute * MINUTE_MS);
