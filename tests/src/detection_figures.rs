@@ -173,7 +173,7 @@ fn raised_ids(scanner: &Scanner, records: &[Value]) -> Result<BTreeMap<String, S
     }
     let now = Timestamp::parse(NOW).context("a constant time")?;
     let inputs = [Input::Path(folder.path().to_owned())];
-    let findings = scanner.scan(&inputs, now, &|_| {}, &mut Outputs::default())?;
+    let findings = scanner.scan(&inputs, now, &|_| {}, Outputs::default())?;
     let mut ids = BTreeMap::new();
     for finding in &findings.cases {
         for id in finding.event_ids() {

@@ -113,8 +113,13 @@ impl<'a> Target<'a> {
         ordinary(self.id) && ordinary(self.name) && self.owner.is_none_or(ordinary)
     }
 
-    /// `aws`, `aws-cn` or `aws-us-gov`: the first part of ARNs in the target's region.
+    /// `aws`, `aws-cn` or `aws-us-gov`: the second part of the target's ARN, else what its region belongs to.
     pub(crate) fn partition(&self) -> &'static str {
+        const PARTITIONS: [&str; 3] = ["aws", "aws-cn", "aws-us-gov"];
+        let named = self.id.strip_prefix("arn:").and_then(|rest| rest.split(':').next());
+        if let Some(partition) = PARTITIONS.into_iter().find(|known| named == Some(known)) {
+            return partition;
+        }
         match self.region {
             region if region.starts_with("cn-") => "aws-cn",
             region if region.starts_with("us-gov-") => "aws-us-gov",

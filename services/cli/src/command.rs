@@ -19,7 +19,7 @@ use crate::findings::Findings;
 use crate::progress::Bar;
 use crate::scan::{Outputs, Scanner};
 use crate::terminal::{self, Screen};
-use crate::{demo, report};
+use crate::{demo, outputs, report};
 
 /// Exit code of `--fail-on` when its verdict was reached.
 const REACHED: u8 = 1;
@@ -87,25 +87,25 @@ pub fn scan(request: ScanRequest, surroundings: &Surroundings<'_>) -> Result<Exi
     let scanner = Scanner::from_config(config)?;
     let inputs: Vec<Input> = request.paths.iter().map(Input::from_argument).collect();
 
+    let named = [request.events.as_deref(), request.cases.as_deref(), request.report.as_deref()];
+    outputs::check(&request.paths, &named.into_iter().flatten().collect::<Vec<_>>())?;
     // Opened before the work, so that a wrong path is told at once.
     let mut events = request.events.as_deref().map(create).transpose()?;
     let mut cases = request.cases.as_deref().map(create).transpose()?;
     let mut report_file = request.report.as_deref().map(create).transpose()?;
-    let mut printed = io::stdout().lock();
-    let mut stdout_closed = false;
+    let mut printed = Printed::default();
 
     let bar = Bar::new(surroundings.stderr_is_terminal);
-    let mut lines_to_stdout = Vec::new();
     let findings = {
-        let mut outputs = Outputs {
-            events: events.as_mut().map(|file| file as &mut dyn Write),
+        let outputs = Outputs {
+            events: events.as_mut().map(|file| file as &mut (dyn Write + Send)),
             cases: match (&mut cases, request.format) {
                 (Some(file), _) => Some(file as &mut dyn Write),
-                (None, Format::Jsonl) => Some(&mut lines_to_stdout as &mut dyn Write),
+                (None, Format::Jsonl) => Some(&mut printed as &mut dyn Write),
                 (None, _) => None,
             },
         };
-        scanner.scan(&inputs, surroundings.now, &|progress| bar.update(progress), &mut outputs)?
+        scanner.scan(&inputs, surroundings.now, &|progress| bar.update(progress), outputs)?
     };
     bar.finish();
     finish(events, request.events.as_deref())?;
@@ -115,11 +115,11 @@ pub fn scan(request: ScanRequest, surroundings: &Surroundings<'_>) -> Result<Exi
     }
     finish(report_file, request.report.as_deref())?;
 
-    let text = match request.format {
-        Format::Jsonl => String::from_utf8_lossy(&lines_to_stdout).into_owned(),
-        _ => terminal::cases(&findings, surroundings.screen()),
-    };
-    stdout_closed |= !print(&mut printed, &text)?;
+    if request.format == Format::Table {
+        let text = terminal::cases(&findings, surroundings.screen());
+        printed.write_all(text.as_bytes()).context("could not write to standard output")?;
+    }
+    printed.flush().context("could not write to standard output")?;
     tell(&terminal::summary(&findings.input, (surroundings.elapsed)().as_secs_f64()));
     if let Some(path) = &request.report {
         tell(&format!("report     {}\n", path.display()));
@@ -127,7 +127,7 @@ pub fn scan(request: ScanRequest, surroundings: &Surroundings<'_>) -> Result<Exi
     if findings.input.events == 0 {
         tell("trailwarden: nothing could be read; the lines above say what was found instead\n");
     }
-    if stdout_closed {
+    if printed.is_closed {
         tell("trailwarden: standard output was closed before everything was printed\n");
     }
     Ok(exit_code(&findings, request.fail_on))
@@ -143,14 +143,14 @@ pub fn demo(seed: Option<u64>, report_path: &Path, surroundings: &Surroundings<'
     let scanner = Scanner::from_config(demo::config())?;
     let mut report_file = create(report_path)?;
     let mut findings =
-        scanner.scan(&demo::inputs(), surroundings.now, &|_| {}, &mut Outputs::default()).context("the demo")?;
+        scanner.scan(&demo::inputs(), surroundings.now, &|_| {}, Outputs::default()).context("the demo")?;
     findings.planted = Some(demo::planted(&findings)?);
     report_file.write_all(report::html(&findings).as_bytes()).context("could not write the report")?;
     finish(Some(report_file), Some(report_path))?;
 
     let screen = surroundings.screen();
     let text = format!("{}\n{}", terminal::cases(&findings, screen), terminal::planted(&findings, screen));
-    if !print(&mut io::stdout().lock(), &text)? {
+    if !print(&text)? {
         tell("trailwarden: standard output was closed before everything was printed\n");
     }
     tell(&terminal::summary(&findings.input, (surroundings.elapsed)().as_secs_f64()));
@@ -161,7 +161,7 @@ pub fn demo(seed: Option<u64>, report_path: &Path, surroundings: &Surroundings<'
 /// Prints the effective configuration.
 pub fn config_print(file: Option<&Path>, surroundings: &Surroundings<'_>) -> Result<ExitCode> {
     let config = Config::load(file, surroundings.environment.iter().cloned())?;
-    print(&mut io::stdout().lock(), &config.to_toml())?;
+    print(&config.to_toml())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -169,7 +169,7 @@ pub fn config_print(file: Option<&Path>, surroundings: &Surroundings<'_>) -> Res
 pub fn config_check(file: &Path, surroundings: &Surroundings<'_>) -> Result<ExitCode> {
     let config = Config::load(Some(file), surroundings.environment.iter().cloned())?;
     let scanner = Scanner::from_config(config)?;
-    print(&mut io::stdout().lock(), &format!("{}: ok, {} rules\n", file.display(), scanner.rules().rules().len()))?;
+    print(&format!("{}: ok, {} rules\n", file.display(), scanner.rules().rules().len()))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -208,11 +208,42 @@ fn finish(file: Option<Background>, path: Option<&Path>) -> Result<()> {
     Ok(())
 }
 
-/// Prints; `false` when the reader has gone, which is the reader's right.
-fn print(out: &mut impl Write, text: &str) -> Result<bool> {
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-        Err(error) => Err(error).context("could not write to standard output"),
+/// Standard output, whose reader may go when it likes: what is written from then on is dropped.
+#[derive(Debug, Default)]
+struct Printed {
+    is_closed: bool,
+}
+
+impl Printed {
+    fn unless_closed<T>(&mut self, result: io::Result<T>, otherwise: T) -> io::Result<T> {
+        match result {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.is_closed = true;
+                Ok(otherwise)
+            }
+            result => result,
+        }
     }
+}
+
+impl Write for Printed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.is_closed {
+            return Ok(bytes.len());
+        }
+        let written = io::stdout().write(bytes);
+        self.unless_closed(written, bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let flushed = io::stdout().flush();
+        self.unless_closed(flushed, ())
+    }
+}
+
+/// Prints; `false` when the reader has gone, which is the reader's right.
+fn print(text: &str) -> Result<bool> {
+    let mut printed = Printed::default();
+    printed.write_all(text.as_bytes()).and_then(|()| printed.flush()).context("could not write to standard output")?;
+    Ok(!printed.is_closed)
 }

@@ -53,6 +53,15 @@ fn cut(mut text: String, bytes_max: usize) -> String {
     text
 }
 
+/// Whether a request names accounts beside its own, and all of them are among `accounts`.
+fn names_only(accounts: &BTreeSet<String>, activity: &Activity<'_>, details: &Details) -> bool {
+    if details.parameters_are_cut() {
+        return false;
+    }
+    let mut others = account_ids(&details.parameters).filter(|account| *account != activity.account).peekable();
+    others.peek().is_some() && others.all(|account| accounts.contains(account))
+}
+
 /// The account ids that stand in a text: runs of exactly 12 digits.
 fn account_ids(text: &str) -> impl Iterator<Item = &str> {
     text.split(|letter: char| !letter.is_ascii_digit()).filter(|run| run.len() == 12)
@@ -103,7 +112,12 @@ impl<'a> Engine<'a> {
 
     /// Takes one event through all stages.
     pub fn step(&mut self, observation: Observation<'_>) -> Step {
-        let Observation { activity, links, matches, details } = observation;
+        let Observation { activity, links, mut matches, details } = observation;
+        if let Some(details) = &details {
+            let accounts = &self.accounts;
+            let rules = self.rules;
+            matches.retain(|hit| !rules.is_about_outsiders(hit.rule) || !names_only(accounts, &activity, details));
+        }
         let access = self.vocabulary.access_level(activity.service, activity.call);
         let features = self.featurizer.step(&activity, access);
         let mut detections: Vec<RuleIndex> =
@@ -113,9 +127,6 @@ impl<'a> Engine<'a> {
             detections.extend(correlated.into_iter().filter(|rule| self.rules.fires(*rule, &features)));
             detections.sort_unstable();
             detections.dedup();
-        }
-        if let Some(details) = &details {
-            detections.retain(|rule| !self.stays_within(*rule, &activity, details));
         }
         let rules = self.rules.rules();
         let severities = || detections.iter().map(|rule| &rules[usize::from(rule.0)]);
@@ -132,17 +143,6 @@ impl<'a> Engine<'a> {
         Step { score, level, cases: self.cases.step(now, &links, signal) }
     }
 
-    /// Whether a rule about foreign accounts matched for accounts that turned out to be the operator's: rules run
-    /// before it is known whose trails the input holds.
-    fn stays_within(&self, rule: RuleIndex, activity: &Activity<'_>, details: &Details) -> bool {
-        let predicate = self.rules.rule(rule).and_then(|rule| rule.predicate.as_deref());
-        if !matches!(predicate, Some("external_sharing" | "trust_widened")) || details.parameters_are_cut() {
-            return false;
-        }
-        let mut others = account_ids(&details.parameters).filter(|account| *account != activity.account).peekable();
-        others.peek().is_some() && others.all(|account| self.accounts.contains(account))
-    }
-
     /// Ends all cases.
     pub fn finish(&mut self) -> Vec<Case> {
         self.cases.finish()
@@ -153,13 +153,15 @@ impl<'a> Engine<'a> {
         self.cases.oldest_open()
     }
 
-    /// What was forgotten for want of room, by what it was.
-    pub fn forgotten(&self) -> [(&'static str, u64); 4] {
+    /// What was forgotten or left out for want of room, by what it was.
+    pub fn forgotten(&self) -> [(&'static str, u64); 6] {
         [
             ("principals with live windows", self.featurizer.forgotten()),
             ("events beyond an overfull hour's baseline", self.featurizer.left_out()),
             ("correlation groups", self.correlator.evicted()),
+            ("matches too late for their correlation", self.correlator.late()),
             ("links between credentials", self.cases.links_forgotten()),
+            ("cases ended before their time", self.cases.cut_short()),
         ]
     }
 }

@@ -196,13 +196,26 @@ impl Finding {
     /// The events that make the case, those not kept in full last. What only surrounds it, routine changes that no
     /// reason rests on, is evidence to read and no part of it.
     pub fn event_ids(&self) -> Vec<&str> {
+        let kept = self.own_signals().map(|signal| &signal.event_id);
+        kept.chain(&self.case.further_event_ids).map(String::as_str).collect()
+    }
+
+    /// First and last event time of the events that make the case.
+    pub fn span(&self) -> (Timestamp, Timestamp) {
+        let times = || self.own_signals().map(|signal| signal.event_time);
+        match (times().min(), times().max()) {
+            (Some(first), Some(last)) if self.case.further_event_ids.is_empty() => (first, last),
+            _ => (self.case.first_event_time, self.case.last_event_time),
+        }
+    }
+
+    fn own_signals(&self) -> impl Iterator<Item = &Signal> {
         let reasons = self.judgement.reasons.iter().filter(|reason| reason.weight.abs() >= WEIGHT_MIN);
         let cited: BTreeSet<&str> = reasons.flat_map(|reason| &reason.event_ids).map(String::as_str).collect();
         // Informational detections alone stay below half of what a low one is worth.
         let weighs = prior(Severity::Low) / 2.0;
-        let own = |signal: &&Signal| signal.score >= weighs || cited.contains(signal.event_id.as_str());
-        let kept = self.case.signals.iter().filter(own).map(|signal| &signal.event_id);
-        kept.chain(&self.case.further_event_ids).map(String::as_str).collect()
+        let signals = self.case.signals.iter();
+        signals.filter(move |signal| signal.score >= weighs || cited.contains(signal.event_id.as_str()))
     }
 
     /// Whether the terminal's table names it.

@@ -1,14 +1,17 @@
 //! Composition of the stages and the operator's commands.
 
 pub mod background;
+mod case_lines;
 pub mod command;
 pub mod config;
 pub mod demo;
 pub mod engine;
+mod event_lines;
 pub mod figures;
 pub mod findings;
 pub mod histogram;
 pub mod lines;
+mod outputs;
 pub mod progress;
 pub mod report;
 pub mod rules;

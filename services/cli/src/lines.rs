@@ -1,6 +1,7 @@
 //! The lines that `--events` and `--cases` write: the contract with whoever reads them by machine.
 //! Keys, their order and their meaning are promised; change them only with an issue.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::io::{self, Write};
 
@@ -79,7 +80,7 @@ struct CaseLine<'a> {
 #[derive(Serialize)]
 struct TechniqueLine<'a> {
     id: &'a str,
-    event_ids: &'a [String],
+    event_ids: Vec<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -87,7 +88,7 @@ struct ReasonLine<'a> {
     text: &'a str,
     #[serde(serialize_with = "rounded")]
     weight: f64,
-    event_ids: &'a [String],
+    event_ids: Vec<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -137,27 +138,38 @@ impl<'a> CaseLine<'a> {
     fn new(finding: &'a Finding) -> Self {
         let (case, judgement) = (&finding.case, &finding.judgement);
         let actions = judgement.plan.actions.iter().enumerate();
+        let event_ids = finding.event_ids();
+        let own: BTreeSet<&str> = event_ids.iter().copied().collect();
+        // What is cited is of the case; the report shows what surrounds it too.
+        let cited = |ids: &'a [String]| -> Vec<&'a str> {
+            ids.iter().map(String::as_str).filter(|id| own.contains(id)).collect()
+        };
+        let techniques = judgement.techniques.iter();
+        let reasons = judgement.reasons.iter();
+        let (first_event_time, last_event_time) = finding.span();
         Self {
             case_id: &case.id,
             account: &case.account,
             principal: &case.principal,
             session: &case.session,
-            first_event_time: case.first_event_time,
-            last_event_time: case.last_event_time,
-            event_ids: finding.event_ids(),
+            first_event_time,
+            last_event_time,
             score: judgement.probability,
             verdict: judgement.verdict,
             severity: judgement.severity,
-            techniques: judgement
-                .techniques
-                .iter()
-                .map(|technique| TechniqueLine { id: &technique.id, event_ids: &technique.event_ids })
+            techniques: techniques
+                .map(|technique| TechniqueLine { id: &technique.id, event_ids: cited(&technique.event_ids) })
+                .filter(|technique| !technique.event_ids.is_empty())
                 .collect(),
-            reasons: judgement
-                .reasons
-                .iter()
-                .map(|reason| ReasonLine { text: &reason.text, weight: reason.weight, event_ids: &reason.event_ids })
+            reasons: reasons
+                .map(|reason| ReasonLine {
+                    text: &reason.text,
+                    weight: reason.weight,
+                    event_ids: cited(&reason.event_ids),
+                })
+                .filter(|reason| !reason.event_ids.is_empty())
                 .collect(),
+            event_ids,
             plan: actions
                 .map(|(at, action)| ActionLine {
                     playbook: action.playbook.as_str(),

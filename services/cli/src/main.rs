@@ -72,8 +72,8 @@ struct Scan {
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "table")]
     format: command::Format,
     /// Threads that read and parse; 0 takes every core. The output is the same with any number
-    #[arg(long, value_name = "N")]
-    threads: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=256))]
+    threads: Option<u16>,
     /// Configuration file (TOML)
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -122,7 +122,7 @@ fn main() -> ExitCode {
                 report: scan.report,
                 fail_on: scan.fail_on,
                 format: scan.format,
-                threads: scan.threads,
+                threads: scan.threads.map(usize::from),
                 config: scan.config,
             },
             &surroundings,

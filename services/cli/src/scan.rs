@@ -18,10 +18,12 @@ use trailwarden_core::negotiation::negotiate_deterministically;
 use trailwarden_core::registry::Registry;
 use trailwarden_core::time::{MINUTE_MS, Timestamp};
 
+use crate::case_lines::CaseLines;
 use crate::config::Config;
 use crate::engine::{Engine, Observer};
+use crate::event_lines::EventLines;
 use crate::findings::{Finding, Findings, Reject};
-use crate::lines::{EventLine, write_case, write_event};
+use crate::lines::{EventLine, write_case};
 use crate::rules;
 
 /// Cases kept whole for the report and the terminal, the most urgent first. All of them go to `--cases`.
@@ -54,7 +56,7 @@ pub struct Scanner {
 /// Where lines go, as they are found.
 #[derive(Default)]
 pub struct Outputs<'a> {
-    pub events: Option<&'a mut dyn Write>,
+    pub events: Option<&'a mut (dyn Write + Send)>,
     pub cases: Option<&'a mut dyn Write>,
 }
 
@@ -74,8 +76,10 @@ impl Scanner {
         Observer { rules: &self.rules, registry: &self.registry }
     }
 
-    /// The stateful stages, empty. `now` is the clock at the start; `accounts` are the operator's.
-    pub fn engine(&self, now: Timestamp, accounts: BTreeSet<String>) -> Engine<'_> {
+    /// The stateful stages, empty. `now` is the clock at the start. Whose trails somebody holds, theirs are the
+    /// accounts: `recorded_in` count as the operator's beside those that the registry names.
+    pub fn engine(&self, now: Timestamp, recorded_in: &BTreeSet<String>) -> Engine<'_> {
+        let accounts = self.registry.accounts.union(recorded_in).cloned().collect();
         let baseline = baseline::Limits { warm_up_h: self.config.features.warm_up_h, ..baseline::Limits::default() };
         let cases = case::Limits {
             quiet_min: self.config.cases.quiet_min,
@@ -101,30 +105,31 @@ impl Scanner {
         inputs: &[Input],
         now: Timestamp,
         progress: &(dyn Fn(Progress) + Sync),
-        outputs: &mut Outputs<'_>,
+        outputs: Outputs<'_>,
     ) -> Result<Findings, Error> {
         let options = self.options(now);
         let collected = collect(inputs, &options, &self.observer(), progress)?;
-        // Whose trails somebody holds, theirs are the accounts.
-        let mut registry = self.registry.clone();
-        registry.accounts.extend(collected.accounts().iter().cloned());
-        let mut engine = self.engine(now, registry.accounts.clone());
-        let mut gathered = Gathered::new(self, registry, outputs);
-        let mut written = Ok(());
-        let summary = collected.in_order(|observation| {
-            if written.is_ok() {
-                written = gathered.step(&mut engine, observation);
-            }
-        })?;
-        written?;
-        gathered.cases(engine.finish(), None)?;
-        Ok(gathered.into_findings(summary, &options, &engine))
+        let mut engine = self.engine(now, collected.accounts());
+        std::thread::scope(|scope| {
+            let event_lines = outputs.events.map(|out| EventLines::new(scope, out));
+            let mut gathered = Gathered::new(self, event_lines, outputs.cases);
+            let mut written = Ok(());
+            let summary = collected.in_order(|observation| {
+                if written.is_ok() {
+                    written = gathered.step(&mut engine, observation);
+                }
+            })?;
+            gathered.finish_event_lines()?;
+            written?;
+            gathered.cases(engine.finish(), None)?;
+            Ok(gathered.into_findings(summary, &options, &engine))
+        })
     }
 
-    fn judge(&self, case: Case, registry: &Registry) -> Finding {
+    fn judge(&self, case: Case) -> Finding {
         let bounds = self.config.bounds();
         let rules = self.rules.rules();
-        let judgement = negotiate_deterministically(&case, rules, registry, &self.vocabulary, &bounds);
+        let judgement = negotiate_deterministically(&case, rules, &self.registry, &self.vocabulary, &bounds);
         Finding::new(case, judgement)
     }
 
@@ -137,19 +142,17 @@ impl Scanner {
 }
 
 /// What a scan gathers on its way: lines out in order, and the findings worth keeping.
-struct Gathered<'s, 'o, 'w> {
+struct Gathered<'s, 'e, 'o> {
     scanner: &'s Scanner,
-    registry: Registry,
-    outputs: &'o mut Outputs<'w>,
-    /// Case lines that an earlier case may still come before.
-    waiting: BTreeMap<(Timestamp, String), Vec<u8>>,
+    event_lines: Option<EventLines<'e>>,
+    case_lines: Option<CaseLines<'o>>,
     findings: Findings,
     accounts: BTreeSet<String>,
     principals: FxHashSet<u64>,
 }
 
-impl<'s, 'o, 'w> Gathered<'s, 'o, 'w> {
-    fn new(scanner: &'s Scanner, registry: Registry, outputs: &'o mut Outputs<'w>) -> Self {
+impl<'s, 'e, 'o> Gathered<'s, 'e, 'o> {
+    fn new(scanner: &'s Scanner, event_lines: Option<EventLines<'e>>, case_lines: Option<&'o mut dyn Write>) -> Self {
         let findings = Findings {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             feature_schema_version: SCHEMA_VERSION,
@@ -158,9 +161,8 @@ impl<'s, 'o, 'w> Gathered<'s, 'o, 'w> {
         };
         Self {
             scanner,
-            registry,
-            outputs,
-            waiting: BTreeMap::new(),
+            event_lines,
+            case_lines: case_lines.map(CaseLines::new),
             findings,
             accounts: BTreeSet::new(),
             principals: FxHashSet::default(),
@@ -192,10 +194,13 @@ impl<'s, 'o, 'w> Gathered<'s, 'o, 'w> {
     fn event(&mut self, line: &EventLine<'_>) -> Result<(), Error> {
         self.findings.levels.add(line.level, 1);
         self.findings.histogram.record(line.event_time, line.level);
-        match &mut self.outputs.events {
-            Some(out) => write_event(out, line).map_err(|source| Error::Write { what: "events", source }),
-            None => Ok(()),
-        }
+        let pushed = self.event_lines.as_mut().map_or(Ok(()), |lines| lines.push(line));
+        pushed.map_err(|source| Error::Write { what: "events", source })
+    }
+
+    fn finish_event_lines(&mut self) -> Result<(), Error> {
+        let finished = self.event_lines.take().map_or(Ok(()), EventLines::finish);
+        finished.map_err(|source| Error::Write { what: "events", source })
     }
 
     /// Judges cases that ended. Those that begin before `settled` (all, without it) go out in order.
@@ -205,22 +210,19 @@ impl<'s, 'o, 'w> Gathered<'s, 'o, 'w> {
                 self.findings.tally.context_only += 1;
                 continue;
             }
-            let finding = self.scanner.judge(case, &self.registry);
-            if self.outputs.cases.is_some() {
+            let finding = self.scanner.judge(case);
+            if let Some(lines) = &mut self.case_lines {
                 let mut line = Vec::new();
-                write_case(&mut line, &finding).map_err(|source| Error::Write { what: "cases", source })?;
-                self.waiting.insert((finding.case.first_event_time, finding.case.id.clone()), line);
+                write_case(&mut line, &finding)
+                    .and_then(|()| lines.push(finding.span().0, &finding.case.id, line))
+                    .map_err(|source| Error::Write { what: "cases", source })?;
             }
             self.findings.keep(finding, FINDINGS_KEPT_MAX);
         }
-        let Some(out) = &mut self.outputs.cases else { return Ok(()) };
-        while let Some(entry) = self.waiting.first_entry() {
-            if settled.is_some_and(|settled| entry.key().0 >= settled) {
-                break;
-            }
-            out.write_all(&entry.remove()).map_err(|source| Error::Write { what: "cases", source })?;
+        match &mut self.case_lines {
+            Some(lines) => lines.release(settled).map_err(|source| Error::Write { what: "cases", source }),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn into_findings(self, summary: Summary, options: &Options, engine: &Engine<'_>) -> Findings {

@@ -107,6 +107,12 @@ pub fn summary(input: &Input, elapsed_s: f64) -> String {
     for reject in &input.rejected_listed {
         let _ = writeln!(out, "           {}: {}", untrusted::name(&reject.place), untrusted::name(&reject.reason));
     }
+    if input.future > 0 {
+        let _ = writeln!(out, "future     {} beyond the clock: scored, but they move no window", count(input.future));
+    }
+    for (what, number) in &input.forgotten {
+        let _ = writeln!(out, "left out   {} {what}", count(*number));
+    }
     for (what, records) in &input.set_aside {
         let _ = writeln!(out, "set aside  {} {}", count(*records), untrusted::name(what));
     }
@@ -280,7 +286,7 @@ impl Lines {
         let listed = notable.len().min(TABLE_CASES_MAX) as u64;
         let unlisted = tally.notable.saturating_sub(listed);
         let lower = tally.total.saturating_sub(tally.notable);
-        if unlisted == 0 && lower == 0 {
+        if unlisted == 0 && lower == 0 && tally.context_only == 0 {
             return;
         }
         self.line("");
@@ -295,6 +301,13 @@ impl Lines {
                 "{} below medium; --cases FILE and --report FILE.html have them.",
                 counted(lower, "case")
             )));
+        }
+        if tally.context_only > 0 {
+            self.line(
+                &self
+                    .screen
+                    .dim(&format!("{} of routine changes alone made no case.", counted(tally.context_only, "period"))),
+            );
         }
     }
 }

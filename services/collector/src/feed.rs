@@ -100,11 +100,11 @@ fn layout(window: &[u8], is_whole: bool) -> Option<Layout> {
         return is_whole.then_some(Layout::Empty);
     }
     let Some(line_end) = memchr::memchr(b'\n', text) else {
-        return is_whole.then_some(if looks_like_json(text) { Layout::Document } else { foreign() });
+        return is_whole.then_some(if looks_like_json(text) { Layout::Document } else { foreign(text) });
     };
     let lines = text.split(|byte| *byte == b'\n');
     if !lines.take(LINES_LOOKED_AT).any(looks_like_json) {
-        return Some(foreign());
+        return Some(foreign(text));
     }
     if !looks_like_json(text) {
         return Some(Layout::Lines);
@@ -133,8 +133,10 @@ fn layout_of_long_line(window: &[u8]) -> Layout {
     if is_wrapper || matches!(first_value, Some(Ok(_))) { Layout::Document } else { Layout::Lines }
 }
 
-fn foreign() -> Layout {
-    Layout::Foreign(RejectReason::NotCloudtrail, "the file is not JSON")
+fn foreign(text: &[u8]) -> Layout {
+    let is_scalar = serde_json::from_slice::<IgnoredAny>(text).is_ok();
+    let detail = if is_scalar { "neither an object nor an array of them" } else { "the file is not JSON" };
+    Layout::Foreign(RejectReason::NotCloudtrail, detail)
 }
 
 fn looks_like_json(text: &[u8]) -> bool {

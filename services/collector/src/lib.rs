@@ -130,7 +130,7 @@ pub fn collect(
         joined.collect()
     });
     let mut summary = Summary { files: sources.len() as u64, bytes_read: shared.bytes_read(), ..Summary::default() };
-    let (mut runs, mut occurrences, mut accounts) = (Vec::new(), Vec::new(), BTreeSet::new());
+    let (mut runs, mut occurrences, mut accounts) = (Vec::new(), Vec::new(), BTreeMap::<String, u64>::new());
     for found in first_failure(results)? {
         summary.events += found.accepted;
         summary.records += found.accepted + found.rejected;
@@ -140,8 +140,13 @@ pub fn collect(
         tally.absorb(found.tally);
         runs.extend(found.runs);
         occurrences.push(found.occurrences);
-        accounts.extend(found.accounts);
+        for (account, count) in found.accounts {
+            *accounts.entry(account).or_default() += count;
+        }
+        worker::keep_first_accounts(&mut accounts);
     }
+    accounts.retain(|_, records| *records >= Collected::ACCOUNT_RECORDS_MIN);
+    let accounts = accounts.into_keys().collect();
     let losers = duplicates::find(occurrences, options.threads);
     summary.duplicates = losers.duplicates;
     summary.conflicting = losers.conflicting;
@@ -166,12 +171,15 @@ impl Collected {
         &self.summary
     }
 
-    /// The accounts whose trails were read, at most [`Collected::ACCOUNTS_MAX`] of each thread.
+    /// The accounts whose trails were read: each the recipient of at least [`Collected::ACCOUNT_RECORDS_MIN`]
+    /// successful records, among the first [`Collected::ACCOUNTS_MAX`] by number.
     pub fn accounts(&self) -> &BTreeSet<String> {
         &self.accounts
     }
 
     pub const ACCOUNTS_MAX: usize = 10_000;
+    /// One stray record must not make a stranger's account the operator's own.
+    pub const ACCOUNT_RECORDS_MIN: u64 = 3;
 
     /// Calls `each` for every distinct event in the order of event time and event id.
     ///

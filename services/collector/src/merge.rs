@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 
 use trailwarden_core::activity::Observation;
@@ -13,18 +14,42 @@ use crate::store::{HEADER_BYTES, Run, RunData, compare, item_at, item_length, it
 const READ_BYTES_MIN: usize = 16 * 1024;
 const READ_BYTES_MAX: usize = 1024 * 1024;
 
+/// Bytes of ordered items that are handed from one thread to the other at once.
+const BATCH_BYTES: usize = 256 * 1024;
+/// Batches that may wait.
+const BATCHES_MAX: usize = 4;
+
 /// Calls `each` in the order of event time and event id. All buffers together take at most about `memory_bytes_max`.
+///
+/// Ordering jumps all over memory, so it runs ahead on a thread of its own and lays the items out one after another.
 pub(crate) fn merge(
     runs: Vec<Run>,
     losers: &Losers,
     memory_bytes_max: usize,
     mut each: impl FnMut(Observation<'_>),
 ) -> Result<(), Error> {
+    let (batches, ordered) = sync_channel(BATCHES_MAX);
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(move || order(runs, losers, memory_bytes_max, &batches));
+        for batch in ordered {
+            let mut rest = batch.as_slice();
+            while !rest.is_empty() {
+                let (item, after) = rest.split_at(HEADER_BYTES + item_length(rest));
+                each(postcard::from_bytes(&item[HEADER_BYTES..]).map_err(Error::Encoding)?);
+                rest = after;
+            }
+        }
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).map_err(Error::Spill)
+    })
+}
+
+/// Sends all items that count, in order, until nobody takes them any more.
+fn order(runs: Vec<Run>, losers: &Losers, memory_bytes_max: usize, batches: &SyncSender<Vec<u8>>) -> io::Result<()> {
     let read_bytes = (memory_bytes_max / runs.len().max(1)).clamp(READ_BYTES_MIN, READ_BYTES_MAX);
     let mut cursors = Vec::with_capacity(runs.len());
     for run in runs {
         let mut cursor = Cursor::new(run, losers, read_bytes);
-        if cursor.advance().map_err(Error::Spill)? {
+        if cursor.advance()? {
             cursors.push(cursor);
         }
     }
@@ -32,15 +57,24 @@ pub(crate) fn merge(
     for root in (0..heap.len() / 2).rev() {
         sift_down(&mut heap, root, &cursors);
     }
+    let mut batch = Vec::with_capacity(BATCH_BYTES);
     while let Some(&first) = heap.first() {
         let cursor = &mut cursors[first];
-        let observation = postcard::from_bytes(&cursor.item()[HEADER_BYTES..]).map_err(Error::Encoding)?;
-        each(observation);
-        if !cursor.advance().map_err(Error::Spill)? {
+        let item = cursor.item();
+        if batch.len() + item.len() > BATCH_BYTES && !batch.is_empty() {
+            let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH_BYTES));
+            if batches.send(full).is_err() {
+                return Ok(());
+            }
+        }
+        batch.extend_from_slice(item);
+        if !cursor.advance()? {
             heap.swap_remove(0);
         }
         sift_down(&mut heap, 0, &cursors);
     }
+    // Nobody left to take it is no failure of this thread.
+    let _ = batches.send(batch);
     Ok(())
 }
 

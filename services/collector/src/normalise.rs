@@ -5,6 +5,7 @@ use std::fmt::Write;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use trailwarden_core::activity::Activity;
+use trailwarden_core::api::strip_version;
 use trailwarden_core::principal::{Caller, Identity};
 use trailwarden_core::record::{Head, RecordView};
 use trailwarden_core::time::Timestamp;
@@ -21,7 +22,7 @@ pub(crate) fn with_activity<R>(
     let (head, is_partial) = record.head();
     let view = RecordView::new(raw, head, is_partial).with_parts(record.parts());
     let service = service(head.event_source);
-    let call = call(head.event_name);
+    let call = strip_version(head.event_name);
     // Every event of the sign-in service is a person at the console, but for a program that asks for a sign-in token.
     let signs_in = service == "signin" && call != "GetSigninToken";
     let caller = Caller::of(&identity(record, &head, signs_in));
@@ -96,39 +97,6 @@ fn service(event_source: &str) -> &str {
     stripped.unwrap_or(event_source)
 }
 
-/// The call's name without the API version that some services append: `20150331`, `20150331v2`, `2017_10_30`.
-fn call(event_name: &str) -> &str {
-    // Cheap for nearly every name: none of these forms ends in a letter.
-    if !event_name.ends_with(|last: char| last.is_ascii_digit()) {
-        return event_name;
-    }
-    let unversioned = event_name.trim_end_matches(|c: char| c.is_ascii_digit());
-    let dated = unversioned
-        .strip_suffix('v')
-        .filter(|rest| rest.ends_with(|last: char| last.is_ascii_digit()))
-        .unwrap_or(event_name);
-    let start = date_start(dated.as_bytes()).unwrap_or(dated.len());
-    match dated[..start].trim_end_matches('_') {
-        name if start < dated.len() && !name.is_empty() => name,
-        _ => event_name,
-    }
-}
-
-/// Where `20150331` or `2015_03_31` starts at the end of a name.
-fn date_start(name: &[u8]) -> Option<usize> {
-    let compact = name.len().checked_sub(8)?;
-    let is_compact = name[compact..].iter().all(u8::is_ascii_digit) && name[compact..].starts_with(b"20");
-    if is_compact {
-        return Some(compact);
-    }
-    let spaced = name.len().checked_sub(10)?;
-    let is_spaced = name[spaced..].iter().enumerate().all(|(index, byte)| match index {
-        4 | 7 => *byte == b'_',
-        _ => byte.is_ascii_digit(),
-    });
-    (is_spaced && name[spaced..].starts_with(b"20")).then_some(spaced)
-}
-
 /// An id for a record that has none: SHA-256, cut to 128 bits, over the record with its keys in order,
 /// so that two deliveries of it are found to be one.
 fn derive_event_id(tree: &Value) -> String {
@@ -146,22 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_cut_from_calls() {
-        for (name, expected) in [
-            ("UpdateFunctionCode20150331v2", "UpdateFunctionCode"),
-            ("ListFunctions20150331", "ListFunctions"),
-            ("CreateFunction2020_05_31", "CreateFunction"),
-            ("CreateDistribution_2017_10_30", "CreateDistribution"),
-            ("PutObject", "PutObject"),
-            ("GetSendQuotaV2", "GetSendQuotaV2"),
-            ("ListObjectsV2", "ListObjectsV2"),
-            ("Describe12345678", "Describe12345678"),
-            ("20150331", "20150331"),
-            ("Route53", "Route53"),
-            ("v2", "v2"),
-        ] {
-            assert_eq!(call(name), expected, "{name}");
-        }
+    fn a_service_is_named_without_its_partition() {
         assert_eq!(service("iam.amazonaws.com"), "iam");
         assert_eq!(service("iam.amazonaws.com.cn"), "iam");
         assert_eq!(service("idp.example.com"), "idp.example.com");

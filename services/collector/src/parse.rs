@@ -320,7 +320,13 @@ impl Record<'_> {
             && (self.event_category.get() == Some("Insight") || self.event_type.get() == Some("AwsCloudTrailInsight"))
     }
 
-    /// The head that rules read, and whether a field of it had another type than text.
+    /// Whether it is a record or holds some, rather than an object within a record.
+    pub(crate) fn is_complete(&self) -> bool {
+        let is_event = !self.event_name.is_absent() && !self.event_time.is_absent();
+        let envelope = &self.envelope;
+        is_event || envelope.records.is_some() || envelope.cloudtrail_event.get().is_some() || envelope.detail.is_some()
+    }
+
     /// The parts that rules look into, as they stand.
     pub(crate) fn parts(&self) -> Parts<'_> {
         Parts {
@@ -330,13 +336,15 @@ impl Record<'_> {
         }
     }
 
+    /// The head that rules read, and whether a field of it had another type than text.
+    /// The source is the global partition's, so that rules hold for China, where it may end in `.amazonaws.com.cn`.
     pub(crate) fn head(&self) -> (Head<'_>, bool) {
         let identity = &self.identity;
         let context = &identity.context.fields;
         let issuer = &context.issuer.fields;
         let head = Head {
             event_name: self.event_name.get().unwrap_or_default(),
-            event_source: self.event_source.get().unwrap_or_default(),
+            event_source: without_partition(self.event_source.get().unwrap_or_default()),
             event_type: self.event_type.get(),
             aws_region: self.aws_region.get(),
             source_ip_address: self.source_ip_address.get(),
@@ -381,6 +389,13 @@ impl Record<'_> {
     }
 }
 
+fn without_partition(event_source: &str) -> &str {
+    match event_source.strip_suffix(".cn") {
+        Some(global) if global.ends_with(".amazonaws.com") => global,
+        _ => event_source,
+    }
+}
+
 /// Counts brackets first, which is cheap: few records have enough of them to be too deep.
 pub(crate) fn check_nesting(raw: &str, nesting_max: usize) -> Result<(), Rejection> {
     let brackets: usize = raw.as_bytes().chunks(255).map(count_opening).sum();
@@ -416,7 +431,7 @@ fn nesting(bytes: &[u8]) -> usize {
 }
 
 /// The index of the quote that closes the string whose content starts at `start`.
-fn string_end(bytes: &[u8], start: usize) -> usize {
+pub(crate) fn string_end(bytes: &[u8], start: usize) -> usize {
     let mut escaped = usize::MAX;
     for offset in memchr2_iter(b'"', b'\\', &bytes[start.min(bytes.len())..]) {
         let at = start + offset;

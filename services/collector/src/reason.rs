@@ -22,6 +22,8 @@ pub enum RejectReason {
     InflatedTooLarge,
     TruncatedGzip,
     CorruptGzip,
+    /// Bytes behind a whole gzip that are neither padding nor another one.
+    TrailingData,
     /// Well-formed, but nothing of a CloudTrail record is in it.
     NotCloudtrail,
     NotFound,
@@ -29,6 +31,8 @@ pub enum RejectReason {
     SymlinkLoop,
     EmptyFile,
     EmptyFolder,
+    /// Well-formed and of a known shape, with no record in it. Set aside, yet listed: it tells why nothing was read.
+    Empty,
     /// A digest file: it proves integrity and holds no events.
     Digest,
     /// A CloudTrail Insights event: a measurement, not a call.
@@ -53,12 +57,14 @@ impl RejectReason {
             Self::InflatedTooLarge => "inflated_too_large",
             Self::TruncatedGzip => "truncated_gzip",
             Self::CorruptGzip => "corrupt_gzip",
+            Self::TrailingData => "trailing_data",
             Self::NotCloudtrail => "not_cloudtrail",
             Self::NotFound => "not_found",
             Self::Unreadable => "unreadable",
             Self::SymlinkLoop => "symlink_loop",
             Self::EmptyFile => "empty_file",
             Self::EmptyFolder => "empty_folder",
+            Self::Empty => "empty",
             Self::Digest => "digest",
             Self::Insight => "insight",
             Self::OtherExtension => "other_extension",
@@ -66,9 +72,9 @@ impl RejectReason {
         }
     }
 
-    /// Recognised and left aside on purpose: counted apart, and not listed as a problem.
+    /// Recognised and left aside on purpose: counted apart, and not listed as a problem but for [`RejectReason::Empty`].
     pub fn is_set_aside(self) -> bool {
-        matches!(self, Self::Digest | Self::Insight | Self::OtherExtension | Self::NotRegularFile)
+        matches!(self, Self::Empty | Self::Digest | Self::Insight | Self::OtherExtension | Self::NotRegularFile)
     }
 }
 
@@ -114,7 +120,8 @@ impl Tally {
 
     pub(crate) fn add(&mut self, file: &str, place: Place, reason: RejectReason, detail: &str) {
         *self.counts.entry(reason).or_default() += 1;
-        if reason.is_set_aside() || self.is_beyond(file, place) {
+        let is_listed = !reason.is_set_aside() || reason == RejectReason::Empty;
+        if !is_listed || self.is_beyond(file, place) {
             return;
         }
         let problem =

@@ -13,7 +13,7 @@ use serde_json::{Deserializer, Error};
 use trailwarden_core::record::repair;
 
 use crate::limits::Limits;
-use crate::parse::{Record, Rejection, check_nesting};
+use crate::parse::{Record, Rejection, check_nesting, string_end};
 use crate::reason::{Place, RejectReason};
 
 /// Takes what is found: records with their text, and what is none.
@@ -33,21 +33,32 @@ pub(crate) struct Walker<'s, S> {
     /// The text was cut short, which is reported elsewhere.
     pub(crate) is_cut: bool,
     records: u64,
+    /// Where the next whole record behind a broken one starts, as the bytes left from there (0: there is none), so
+    /// that several broken records before it do not each look for it.
+    next_left: Option<usize>,
+    /// Bytes that may yet be parsed in vain in search of a whole record.
+    search_left: usize,
 }
 
 /// Where the text stops being JSON.
 struct Broken {
     offset: usize,
     error: Error,
+    /// Nothing behind it could be recovered, and that was said.
+    is_reported: bool,
 }
+
+/// Bytes parsed in vain in search of a whole record, at most, for each byte of the text: the search stays linear.
+const SEARCHES_PER_BYTE: usize = 8;
 
 impl<'s, S: Sink> Walker<'s, S> {
     pub(crate) fn new(sink: &'s mut S, limits: &'s Limits, line: u64, is_cut: bool) -> Self {
-        Self { sink, limits, line, is_cut, records: 0 }
+        Self { sink, limits, line, is_cut, records: 0, next_left: None, search_left: 0 }
     }
 
     /// Hands out everything in `text`, which holds any number of JSON values.
     pub(crate) fn walk(&mut self, text: &str) {
+        self.search_left = text.len().saturating_mul(SEARCHES_PER_BYTE);
         let mut at = 0;
         let mut is_resumed = false;
         loop {
@@ -61,18 +72,80 @@ impl<'s, S: Sink> Walker<'s, S> {
                 }
                 Some(_) => {}
             }
+            let before = self.records;
             match self.value(&text[at..], WRAPPERS_MAX) {
                 Ok(length) => at += length,
                 Err(broken) => {
-                    self.report(&broken.error);
-                    match resume(text, at + broken.offset) {
-                        Some(line_start) => at = line_start,
+                    match self.resume(text, at, broken.within(at), before) {
+                        Some(next) => at = next,
                         None => return,
                     }
                     is_resumed = true;
                 }
             }
         }
+    }
+
+    /// Where to go on behind a broken value that no array holds.
+    fn resume(&mut self, text: &str, start: usize, broken: Broken, records_before: u64) -> Option<usize> {
+        if matches!(text.as_bytes()[start], b'{' | b'[') {
+            return self.recover(text, start, broken, records_before).ok();
+        }
+        // Some other text, whose commas mean nothing.
+        self.report(&broken.error, None);
+        next_line_of_json(text, broken.offset)
+    }
+
+    /// Reports the broken element that starts at `start`; where the text goes on behind it, which is the end of the
+    /// element or the next whole record, whatever comes first.
+    fn recover(&mut self, text: &str, start: usize, broken: Broken, records_before: u64) -> Result<usize, Broken> {
+        if broken.is_reported {
+            return Err(broken);
+        }
+        // The broken element may have swallowed the start of the next, but what was handed out is not read again.
+        let from = if self.records == records_before { start + 1 } else { broken.offset.max(start + 1) };
+        let next = self.next_record(text, from);
+        let within = &text.as_bytes()[start..next.unwrap_or(text.len())];
+        match element_end(within).map(|length| start + length).or(next) {
+            Some(end) => {
+                self.report(&broken.error, None);
+                Ok(end)
+            }
+            None => {
+                // A line that is one broken record has no other to lose.
+                let is_whole_line = self.line > 0 && start == 0;
+                self.report(&broken.error, (!is_whole_line).then(|| text.len() - start));
+                Err(Broken { is_reported: true, ..broken })
+            }
+        }
+    }
+
+    /// The start of the first whole record at or behind `from`.
+    fn next_record(&mut self, text: &str, from: usize) -> Option<usize> {
+        // Every text that is recovered ends where the document ends, so the bytes left name a place in it.
+        if let Some(left) = self.next_left.filter(|left| from + left <= text.len()) {
+            return (left > 0).then(|| text.len() - left);
+        }
+        let found = self.search(text, from);
+        self.next_left = Some(found.map_or(0, |at| text.len() - at));
+        found
+    }
+
+    fn search(&mut self, text: &str, from: usize) -> Option<usize> {
+        let bytes = text.as_bytes();
+        for offset in memchr::memchr_iter(b'{', bytes.get(from..)?) {
+            let at = from + offset;
+            if !may_start_element(&bytes[..at]) {
+                continue;
+            }
+            let in_vain = match next::<Record<'_>>(&text[at..]) {
+                Ok((record, _)) if record.is_complete() => return Some(at),
+                Ok((_, length)) => length,
+                Err(broken) => broken.offset,
+            };
+            self.search_left = self.search_left.checked_sub(in_vain + 1)?;
+        }
+        None
     }
 
     /// Hands out the value that `text` starts with; returns its length.
@@ -103,15 +176,12 @@ impl<'s, S: Sink> Walker<'s, S> {
             let repaired = repair(&text[..length]);
             match serde_json::from_str::<Record<'_>>(&repaired) {
                 Ok(record) => self.dispatch(&repaired, &record, wrappers),
-                Err(error) => self.report(&error),
+                Err(error) => self.report(&error, None),
             }
             return Ok(length);
         }
         // A file cut within `Records`, where that was not its first key.
-        if wrappers > 0 && (text.contains("\"Records\"") || text.contains("\"Events\"")) {
-            return self.members(text, wrappers - 1);
-        }
-        Err(broken)
+        if wrappers > 0 { self.members(text, wrappers - 1) } else { Err(broken) }
     }
 
     fn dispatch(&mut self, raw: &str, record: &Record<'_>, wrappers: usize) {
@@ -156,17 +226,33 @@ impl<'s, S: Sink> Walker<'s, S> {
         }
     }
 
+    /// The elements of an array, one by one; a broken one is reported and those behind it are read.
     fn elements(&mut self, text: &str, wrappers: usize) -> Result<usize, Broken> {
         let mut at = skip_whitespace(text, 1);
-        if text.as_bytes().get(at) == Some(&b']') {
-            return Ok(at + 1);
-        }
+        let mut is_value_next = text.as_bytes().get(at) != Some(&b']');
         loop {
-            let length = self.value(&text[at..], wrappers).map_err(|broken| broken.within(at))?;
-            let (found, next_at) = self.expect(text, skip_whitespace(text, at + length), b",]")?;
-            at = next_at;
-            if found == b']' {
-                return Ok(at);
+            match text.as_bytes().get(at) {
+                Some(b']') if !is_value_next => return Ok(at + 1),
+                Some(b',') if !is_value_next => {
+                    at = skip_whitespace(text, at + 1);
+                    is_value_next = true;
+                }
+                // A comma is missing, and nothing else.
+                Some(b'{') if !is_value_next => is_value_next = true,
+                found => {
+                    let before = self.records;
+                    let result = if is_value_next {
+                        self.value(&text[at..], wrappers)
+                    } else {
+                        Err(out_of_place(0, found.is_none()))
+                    };
+                    at = match result {
+                        Ok(length) => at + length,
+                        Err(broken) => self.recover(text, at, broken.within(at), before)?,
+                    };
+                    at = skip_whitespace(text, at);
+                    is_value_next = false;
+                }
             }
         }
     }
@@ -177,14 +263,7 @@ impl<'s, S: Sink> Walker<'s, S> {
         match text.as_bytes().get(at) {
             Some(b'}' | b']') if expected.contains(&text.as_bytes()[at]) => Ok((text.as_bytes()[at], at + 1)),
             Some(byte) if expected.contains(byte) => Ok((*byte, skip_whitespace(text, at + 1))),
-            found => {
-                // Let the parser word it: a lone opening bracket ends too early, any other text is out of place.
-                let sample = if found.is_some() { "[0 0]" } else { "[0" };
-                Err(Broken {
-                    offset: at,
-                    error: next::<IgnoredAny>(sample).err().map_or_else(custom_error, |broken| broken.error),
-                })
-            }
+            found => Err(out_of_place(at, found.is_none())),
         }
     }
 
@@ -226,11 +305,17 @@ impl<'s, S: Sink> Walker<'s, S> {
         self.sink.reject(place, rejection);
     }
 
-    fn report(&mut self, error: &Error) {
+    /// `unread` is how many bytes were given up with it.
+    fn report(&mut self, error: &Error, unread: Option<usize>) {
         let is_of_the_cut = self.is_cut && error.classify() == Category::Eof;
-        if !is_of_the_cut {
-            self.reject(malformed(error));
+        if is_of_the_cut {
+            return;
         }
+        let mut rejection = malformed(error);
+        if let Some(bytes) = unread {
+            rejection.detail = format!("{}; the remaining {bytes} bytes were not read", rejection.detail).into();
+        }
+        self.reject(rejection);
     }
 
     /// The next record's place. Most lines hold one record, whose number says nothing.
@@ -252,12 +337,20 @@ fn next<'a, T: Deserialize<'a>>(text: &'a str) -> Result<(T, usize), Broken> {
     let mut values = Deserializer::from_str(text).into_iter::<T>();
     match values.next() {
         Some(Ok(value)) => Ok((value, values.byte_offset())),
-        Some(Err(error)) => Err(Broken { offset: error_offset(text, &error), error }),
+        Some(Err(error)) => Err(Broken { offset: error_offset(text, &error), error, is_reported: false }),
         None => Err(Broken {
             offset: text.len(),
             error: serde_json::from_str::<IgnoredAny>("").err().unwrap_or_else(custom_error),
+            is_reported: false,
         }),
     }
+}
+
+/// Lets the parser word it: a lone opening bracket ends too early, any other text is out of place.
+fn out_of_place(offset: usize, is_end: bool) -> Broken {
+    let sample = if is_end { "[0" } else { "[0 0]" };
+    let error = next::<IgnoredAny>(sample).err().map_or_else(custom_error, |broken| broken.error);
+    Broken { offset, error, is_reported: false }
 }
 
 fn custom_error() -> Error {
@@ -288,7 +381,7 @@ fn is_wrapper(text: &str) -> bool {
 }
 
 /// The start of the first line after `broken_at` that begins with a whole JSON object.
-fn resume(text: &str, broken_at: usize) -> Option<usize> {
+fn next_line_of_json(text: &str, broken_at: usize) -> Option<usize> {
     // The parser's offset may lie within a character.
     let from = text.as_bytes().get(broken_at..)?;
     for offset in memchr::memchr_iter(b'\n', from) {
@@ -301,6 +394,42 @@ fn resume(text: &str, broken_at: usize) -> Option<usize> {
     }
     None
 }
+
+/// Where the element that `bytes` start with ends, by its brackets alone: before the comma, the bracket of the array
+/// or the next object. `None` when the brackets do not match.
+fn element_end(bytes: &[u8]) -> Option<usize> {
+    let mut closers = Vec::new();
+    let mut has_closed = false;
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        match byte {
+            b'"' => at = string_end(bytes, at + 1),
+            b',' | b']' if closers.is_empty() => return Some(at),
+            b'{' if closers.is_empty() && has_closed => return Some(at),
+            b'{' => closers.push(b'}'),
+            b'[' => closers.push(b']'),
+            b'}' | b']' => {
+                if closers.pop() != Some(byte) {
+                    return None;
+                }
+                has_closed |= closers.is_empty();
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    (has_closed && closers.is_empty() && at == bytes.len()).then_some(at)
+}
+
+/// Whether an element of an array may start behind `before`: after a comma or an object, or as a line.
+fn may_start_element(before: &[u8]) -> bool {
+    // No more is looked at than a line's indent, so that blanks are not walked over for every brace.
+    let tail = &before[before.len().saturating_sub(INDENT_BYTES_MAX)..];
+    let end = tail.trim_ascii_end();
+    matches!(end.last(), Some(b',' | b'}')) || tail[end.len()..].contains(&b'\n')
+}
+
+const INDENT_BYTES_MAX: usize = 64;
 
 fn skip_whitespace(text: &str, at: usize) -> usize {
     let rest = text.as_bytes().get(at..).unwrap_or_default();

@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use walkdir::WalkDir;
 
 use crate::limits::Limits;
@@ -151,7 +151,7 @@ pub(crate) struct Stream<'s> {
 
 enum Reader<'s> {
     Plain(Box<dyn Read + 's>),
-    Gzip(Box<MultiGzDecoder<BufReader<Box<dyn Read + 's>>>>),
+    Gzip(Box<Members<BufReader<Box<dyn Read + 's>>>>),
 }
 
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
@@ -161,21 +161,22 @@ impl<'s> Stream<'s> {
     /// `read` is set to the bytes taken from the source as they are taken.
     pub(crate) fn open(origin: &'s Origin<'_>, limits: &'s Limits, read: &'s AtomicU64) -> io::Result<Self> {
         let raw: Box<dyn Read + 's> = match origin {
-            Origin::File(path) => Box::new(Counted { inner: File::open(path)?, read }),
-            Origin::Stdin => Box::new(Counted { inner: io::stdin(), read }),
-            Origin::Memory(bytes) => Box::new(Counted { inner: *bytes, read }),
+            Origin::File(path) => Box::new(File::open(path)?),
+            Origin::Stdin => Box::new(io::stdin()),
+            Origin::Memory(bytes) => Box::new(*bytes),
         };
         Self::new(raw, limits, read)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the one place that inflates; `fill` caps it")]
+    #[expect(clippy::disallowed_methods, reason = "capped by `take`")]
     fn new(mut raw: Box<dyn Read + 's>, limits: &'s Limits, read: &'s AtomicU64) -> io::Result<Self> {
         let mut start = Vec::with_capacity(GZIP_MAGIC.len());
         raw.by_ref().take(GZIP_MAGIC.len() as u64).read_to_end(&mut start)?;
         let is_gzip = start == GZIP_MAGIC;
         let whole: Box<dyn Read + 's> = Box::new(io::Cursor::new(start).chain(raw));
         let reader = if is_gzip {
-            Reader::Gzip(Box::new(MultiGzDecoder::new(BufReader::with_capacity(GZIP_READ_BYTES, whole))))
+            let counted: Box<dyn Read + 's> = Box::new(Counted { inner: whole, read });
+            Reader::Gzip(Box::new(Members::new(BufReader::with_capacity(GZIP_READ_BYTES, counted))))
         } else {
             Reader::Plain(whole)
         };
@@ -197,7 +198,12 @@ impl<'s> Stream<'s> {
                 Reader::Plain(reader) => reader.by_ref().take(wanted as u64).read_to_end(buffer),
                 Reader::Gzip(reader) => reader.by_ref().take(wanted as u64).read_to_end(buffer),
             };
-            self.inflated += (buffer.len() - before) as u64;
+            let taken = (buffer.len() - before) as u64;
+            self.inflated += taken;
+            // Counted here and not by a wrapper, which would have the buffer zeroed before every read.
+            if matches!(self.reader, Reader::Plain(_)) {
+                self.read.fetch_add(taken, Ordering::Relaxed);
+            }
             self.cut = match result {
                 Err(error) => Some(self.cut_by(&error)),
                 Ok(0) => return false,
@@ -209,6 +215,7 @@ impl<'s> Stream<'s> {
 
     fn cut_by(&self, error: &io::Error) -> Cut {
         let reason = match (&self.reader, error.kind()) {
+            (Reader::Gzip(members), _) if members.has_trailing_data => RejectReason::TrailingData,
             (Reader::Gzip(_), io::ErrorKind::UnexpectedEof) => RejectReason::TruncatedGzip,
             (Reader::Gzip(_), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => RejectReason::CorruptGzip,
             _ => RejectReason::Unreadable,
@@ -229,6 +236,57 @@ impl<'s> Stream<'s> {
             reason: RejectReason::InflatedTooLarge,
             detail: format!("{} bytes from {read}", self.inflated),
         })
+    }
+}
+
+/// The members of a gzip one after another, as gzip(1) reads them: zeros behind a member are padding.
+struct Members<R> {
+    /// `None` behind the last member.
+    member: Option<GzDecoder<R>>,
+    has_trailing_data: bool,
+}
+
+impl<R: BufRead> Members<R> {
+    #[expect(clippy::disallowed_methods, reason = "the one place that inflates; `Stream::fill` caps it")]
+    fn new(input: R) -> Self {
+        Self { member: Some(GzDecoder::new(input)), has_trailing_data: false }
+    }
+
+    /// Skips padding; false when nothing follows it.
+    fn is_followed(&mut self, input: &mut R) -> io::Result<bool> {
+        loop {
+            let bytes = input.fill_buf()?;
+            let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+            match bytes.get(zeros) {
+                None if zeros == 0 => return Ok(false),
+                None => input.consume(zeros),
+                Some(&byte) => {
+                    input.consume(zeros);
+                    self.has_trailing_data = byte != GZIP_MAGIC[0];
+                    return Ok(true);
+                }
+            }
+        }
+    }
+}
+
+impl<R: BufRead> Read for Members<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while let Some(member) = &mut self.member {
+            let count = member.read(buffer)?;
+            if count > 0 || buffer.is_empty() {
+                return Ok(count);
+            }
+            let Some(mut input) = self.member.take().map(GzDecoder::into_inner) else { break };
+            if !self.is_followed(&mut input)? {
+                break;
+            }
+            if self.has_trailing_data {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "trailing data"));
+            }
+            self.member = Self::new(input).member;
+        }
+        Ok(0)
     }
 }
 

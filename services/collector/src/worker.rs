@@ -1,6 +1,6 @@
 //! The threads that read: each takes a file or a chunk of one, parses it, and keeps what it found.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard};
 
@@ -69,7 +69,7 @@ pub(crate) struct Found {
     pub(crate) future: u64,
     pub(crate) rejected: u64,
     pub(crate) bytes_inflated: u64,
-    pub(crate) accounts: BTreeSet<String>,
+    pub(crate) accounts: BTreeMap<String, u64>,
 }
 
 impl<'s, O: Observe> Shared<'s, O> {
@@ -172,13 +172,13 @@ impl Drop for Reading<'_> {
 
 struct Worker<'w, O> {
     shared: &'w Shared<'w, O>,
-    collected: Collected<'w, O>,
+    gatherer: Gatherer<'w, O>,
     bytes_inflated: u64,
 }
 
 /// Where the records of one thread go.
-struct Collected<'w, O> {
-    accounts: BTreeSet<String>,
+struct Gatherer<'w, O> {
+    accounts: BTreeMap<String, u64>,
     observe: &'w O,
     limits: &'w Limits,
     now: Timestamp,
@@ -190,6 +190,8 @@ struct Collected<'w, O> {
     future: u64,
     /// Records that are none, without what was set aside.
     rejected: u64,
+    /// Whatever was found: accepted, rejected or set aside.
+    found: u64,
     failure: Option<Error>,
 }
 
@@ -199,7 +201,7 @@ impl<'w, O: Observe> Worker<'w, O> {
         let bytes_max = options.limits.memory_bytes_max / options.threads;
         Self {
             shared,
-            collected: Collected {
+            gatherer: Gatherer {
                 observe: shared.observe,
                 limits: &options.limits,
                 now: options.now,
@@ -209,7 +211,8 @@ impl<'w, O: Observe> Worker<'w, O> {
                 accepted: 0,
                 future: 0,
                 rejected: 0,
-                accounts: BTreeSet::new(),
+                accounts: BTreeMap::new(),
+                found: 0,
                 failure: None,
             },
             bytes_inflated: 0,
@@ -227,16 +230,16 @@ impl<'w, O: Observe> Worker<'w, O> {
     }
 
     fn finish(self) -> Found {
-        let (runs, occurrences) = self.collected.store.finish();
+        let (runs, occurrences) = self.gatherer.store.finish();
         Found {
             runs,
             occurrences,
-            tally: self.collected.tally,
-            accepted: self.collected.accepted,
-            future: self.collected.future,
-            rejected: self.collected.rejected,
+            tally: self.gatherer.tally,
+            accepted: self.gatherer.accepted,
+            future: self.gatherer.future,
+            rejected: self.gatherer.rejected,
             bytes_inflated: self.bytes_inflated,
-            accounts: self.collected.accounts,
+            accounts: self.gatherer.accounts,
         }
     }
 
@@ -281,14 +284,15 @@ impl<'w, O: Observe> Worker<'w, O> {
     }
 
     fn reject(&mut self, source: usize, place: Place, rejection: Rejection) {
-        self.collected.file = &self.shared.sources[source].name;
-        self.collected.reject(place, rejection);
+        self.gatherer.file = &self.shared.sources[source].name;
+        self.gatherer.reject(place, rejection);
     }
 
     fn lines(&mut self, source: usize, lines: Lines) -> Result<(), Error> {
         self.begin(source, lines.bytes.len());
-        let before = self.collected.seen();
-        let limits = self.collected.limits;
+        let (before, found_before) = (self.gatherer.seen(), self.gatherer.found);
+        let is_whole_file = lines.first == 1 && !lines.has_more && !lines.is_cut;
+        let limits = self.gatherer.limits;
         // Checked once for all lines; only where that fails, for each.
         let whole = std::str::from_utf8(&lines.bytes).ok();
         let mut start = 0;
@@ -301,77 +305,102 @@ impl<'w, O: Observe> Worker<'w, O> {
             };
             let place = Place { line: number, record: 0 };
             match text {
-                _ if line_end - start > limits.line_bytes_max => self.collected.reject(place, line_rejection(limits)),
+                _ if line_end - start > limits.line_bytes_max => self.gatherer.reject(place, line_rejection(limits)),
                 Err(error) => {
                     let detail = format!("at byte {} of the line", error.valid_up_to());
-                    self.collected.reject(place, Rejection::new(RejectReason::InvalidUtf8, detail));
+                    self.gatherer.reject(place, Rejection::new(RejectReason::InvalidUtf8, detail));
                 }
                 Ok(text) => {
                     let is_cut = lines.is_cut && line_end == lines.bytes.len();
-                    Walker::new(&mut self.collected, limits, number, is_cut).walk(text);
+                    Walker::new(&mut self.gatherer, limits, number, is_cut).walk(text);
                 }
             }
             start = line_end + 1;
             number += 1;
         }
+        self.set_aside_empty(is_whole_file, found_before);
         self.end(before)
     }
 
     fn document(&mut self, source: usize, mut bytes: Vec<u8>, is_cut: bool) -> Result<(), Error> {
         self.begin(source, bytes.len());
-        let before = self.collected.seen();
-        let limits = self.collected.limits;
+        let (before, found_before) = (self.gatherer.seen(), self.gatherer.found);
+        let limits = self.gatherer.limits;
         let is_masked = mask_invalid(&mut bytes, is_cut);
         // Masking left only valid text.
         let text = std::str::from_utf8(&bytes).unwrap_or_default();
         if is_masked {
-            let mut masked = Masked(&mut self.collected);
+            let mut masked = Masked(&mut self.gatherer);
             Walker::new(&mut masked, limits, 0, is_cut).walk(text);
         } else {
-            Walker::new(&mut self.collected, limits, 0, is_cut).walk(text);
+            Walker::new(&mut self.gatherer, limits, 0, is_cut).walk(text);
         }
+        self.set_aside_empty(!is_cut, found_before);
         self.end(before)
     }
 
+    /// Lists a file in which nothing was found, neither a record nor a problem.
+    fn set_aside_empty(&mut self, is_whole_file: bool, found_before: u64) {
+        if is_whole_file && self.gatherer.found == found_before {
+            self.gatherer.reject(Place::default(), Rejection::new(RejectReason::Empty, "no record in it"));
+        }
+    }
+
     fn begin(&mut self, source: usize, bytes: usize) {
-        self.collected.file = &self.shared.sources[source].name;
+        self.gatherer.file = &self.shared.sources[source].name;
         self.bytes_inflated += bytes as u64;
     }
 
     fn end(&mut self, seen_before: u64) -> Result<(), Error> {
-        let seen = self.collected.seen() - seen_before;
+        let seen = self.gatherer.seen() - seen_before;
         self.shared.records_done.fetch_add(seen, Ordering::Relaxed);
         self.shared.report();
-        self.collected.failure.take().map_or(Ok(()), Err)
+        self.gatherer.failure.take().map_or(Ok(()), Err)
     }
 }
 
-impl<O: Observe> Collected<'_, O> {
+impl<O: Observe> Gatherer<'_, O> {
     fn seen(&self) -> u64 {
         self.accepted + self.rejected
     }
 }
 
-impl<O> Collected<'_, O> {
-    /// Remembers an account whose trail was read.
+impl<O> Gatherer<'_, O> {
+    /// Counts a successful event of an account's trail.
     fn meet(&mut self, account: &str) {
         let is_account = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
-        let has_room = self.accounts.len() < crate::Collected::ACCOUNTS_MAX;
-        if is_account && has_room && !self.accounts.contains(account) {
-            self.accounts.insert(account.to_owned());
+        if !is_account {
+            return;
+        }
+        match self.accounts.get_mut(account) {
+            Some(count) => *count += 1,
+            None => {
+                self.accounts.insert(account.to_owned(), 1);
+                keep_first_accounts(&mut self.accounts);
+            }
         }
     }
 }
 
-impl<O: Observe> Sink for Collected<'_, O> {
+/// Bounds the accounts by their order, not by when they were met, so that threads do not change which are kept:
+/// one of the first of all threads is among the first of each, and so its count is whole.
+pub(crate) fn keep_first_accounts(accounts: &mut BTreeMap<String, u64>) {
+    while accounts.len() > crate::Collected::ACCOUNTS_MAX {
+        accounts.pop_last();
+    }
+}
+
+impl<O: Observe> Sink for Gatherer<'_, O> {
     fn record(&mut self, place: Place, raw: &str, record: &Record<'_>) {
         let event_time = match record.check(raw, self.limits) {
             Ok(event_time) => event_time,
             Err(rejection) => return self.reject(place, rejection),
         };
         self.accepted += 1;
+        self.found += 1;
         self.future += u64::from(event_time.since_ms(self.now) > FUTURE_MS);
-        if let Some(account) = record.recipient_account_id.get() {
+        let has_succeeded = record.error_code.get().is_none_or(str::is_empty);
+        if let Some(account) = record.recipient_account_id.get().filter(|_| has_succeeded) {
             self.meet(account);
         }
         let (observe, store) = (self.observe, &mut self.store);
@@ -383,6 +412,7 @@ impl<O: Observe> Sink for Collected<'_, O> {
     }
 
     fn reject(&mut self, place: Place, rejection: Rejection) {
+        self.found += 1;
         self.rejected += u64::from(!rejection.reason.is_set_aside() && place != Place::default());
         self.tally.add(self.file, place, rejection.reason, &rejection.detail);
     }

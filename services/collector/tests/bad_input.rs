@@ -36,8 +36,13 @@ fn a_corrupt_gzip_keeps_what_came_before() {
     assert_eq!((rejected(&summary), summary.events), (vec![("corrupt_gzip", 1)], 5));
     whole[end - 6] ^= 0xff;
     whole.extend_from_slice(b"trailing bytes that are no member");
-    let summary = read(whole);
-    assert_eq!((rejected(&summary), summary.events), (vec![("corrupt_gzip", 1)], 5));
+    let summary = read(whole.clone());
+    assert_eq!((rejected(&summary), summary.events), (vec![("trailing_data", 1)], 5));
+    for zeros in [1, 9, 512, 100_000] {
+        let padding = vec![0; zeros];
+        let summary = read([&whole[..end], &padding, &gzip(record("z", 1).as_bytes()), &padding].concat());
+        assert_eq!((rejected(&summary), summary.events), (vec![], 6), "{zeros}");
+    }
 }
 
 #[test]
@@ -119,9 +124,8 @@ fn broken_records_do_not_take_others_along() {
         assert_eq!((rejected(&summary), summary.events), (vec![("malformed_json", 1)], 2), "{broken:?}");
         assert_eq!(summary.problems[0].place.line, 2, "{broken:?}");
         let summary = read(format!("{{\"Records\":[{a},{broken},{b}]}}"));
-        assert_eq!((rejected(&summary), summary.events), (vec![("malformed_json", 1)], 1), "{broken:?}");
+        assert_eq!((rejected(&summary), summary.events), (vec![("malformed_json", 1)], 2), "{broken:?}");
         assert_eq!(summary.problems[0].place.record, 2, "{broken:?}");
-        // With a record a line, reading goes on behind the broken one.
         let summary = read(format!("{{\"Records\":[\n{a},\n{broken},\n{b}\n]}}"));
         assert_eq!((rejected(&summary), summary.events), (vec![("malformed_json", 1)], 2), "{broken:?}");
     }
@@ -129,6 +133,66 @@ fn broken_records_do_not_take_others_along() {
         let summary = read(format!("{{\"more\":1,\"Records\":[{a},{}", &b[..cut.min(b.len() - 1)]));
         assert_eq!((rejected(&summary), summary.events), (vec![("malformed_json", 1)], 1), "{cut}");
     }
+}
+
+#[test]
+fn one_broken_record_of_a_document_costs_itself_alone() {
+    let breaks: [(&str, &str); 11] = [
+        (r#""eventVersion":"1.08""#, r#""eventVersion" "1.08""#),
+        (r#""eventVersion":"1.08""#, r#""eventVersion":1.0.9"#),
+        ("aws-cli", "aws\u{1}cli"),
+        ("aws-cli", "aws\ncli"),
+        (r#""readOnly":true"#, r#""readOnly":NaN"#),
+        (r#""readOnly""#, "readOnly"),
+        (r#""111122223333"}"#, r#""111122223333",}"#),
+        // No brackets that match, or no string that ends where it should.
+        (r#""userName":"ana"}"#, r#""userName":"ana""#),
+        (r#""recipientAccountId":"111122223333"}"#, r#""recipientAccountId":"111122223333"#),
+        (r#"aws-cli/2.15""#, "aws-cli/2.15"),
+        (r#"{"bucketName":"example"}"#, r#"{"bucketName":["example"}"#),
+    ];
+    for (from, to) in breaks {
+        for number in [0, 499, 999] {
+            let mut records = records(1000);
+            let pretty = records[number].replace("\",\"", "\",\n    \"");
+            assert!(records[number].contains(from), "{from}");
+            records[number] = records[number].replacen(from, to, 1);
+            let mut spread = records.clone();
+            spread[number] = pretty.replacen(from, to, 1);
+            for text in [
+                format!("{{\"Records\":[{}]}}", records.join(",")),
+                format!("[{}]", records.join(", ")),
+                format!("{{\n  \"Records\": [\n    {}\n  ]\n}}\n", spread.join(",\n    ")),
+            ] {
+                let summary = read(text);
+                // The last one may take the end of the document along.
+                let rejections = 1..=if number == 999 { 3 } else { 1 };
+                assert_eq!(summary.events, 999, "{to} in {number}: {:?}", summary.problems);
+                assert!(rejections.contains(&summary.rejections()), "{to} in {number}: {:?}", summary.problems);
+                assert_eq!(summary.problems[0].place.record, number as u64 + 1, "{to}");
+            }
+        }
+    }
+    let commas = format!("[{}{}]", records(500).join(","), records(1000)[500..].join(","));
+    let summary = read(commas);
+    assert_eq!((rejected(&summary), summary.events), (vec![], 1000));
+    let lost = format!("[{},{{\"a\":[1}},{{\"b\":2}}]", record("a", 1));
+    let summary = read(lost);
+    assert!(summary.problems[0].detail.ends_with("the remaining 17 bytes were not read"), "{:?}", summary.problems);
+}
+
+#[test]
+fn many_broken_records_take_linear_time() {
+    for (broken, per_line) in [("{\"a\":,", 1), ("{\"a\" 1}", 1), ("{\"a", 1)] {
+        let good = r#"{"eventTime":"2024-05-01T10:00:00Z","eventSource":"a.b","eventName":"c"}"#;
+        let text = format!("[\n{}\n]", [good, broken].join(",\n") + &format!(",\n{good},\n{broken}").repeat(99_999));
+        let summary = read(text);
+        assert_eq!(summary.events + summary.duplicates, 100_000, "{broken}");
+        assert!(summary.rejections() >= 100_000 * per_line, "{broken}: {}", summary.rejections());
+    }
+    // Nothing but openings: each could hold all that follow.
+    read(format!("[{}", "{\"a\":[0,".repeat(200_000)));
+    read(format!("[{}]", "{\"a\" 1},".repeat(200_000)));
 }
 
 #[test]

@@ -83,7 +83,14 @@ fn what_is_not_an_event_is_set_aside_or_named() {
     }
     // A wrapper of our development data is not a shape, and an empty file of records is no problem.
     assert_eq!(read(format!(r#"{{"event":{}}}"#, record("a", 1))).events, 0);
-    assert_eq!(rejected(&read(r#"{"Records":[]}"#)), []);
+    for empty in [r#"{"Records":[]}"#, "[]", "{\"Records\":[]}\n{\"Records\":[]}\n"] {
+        let summary = read(empty);
+        assert_eq!((rejected(&summary), count(&summary, RejectReason::Empty)), (vec![], 1), "{empty}");
+        assert_eq!(summary.problems.len(), 1);
+    }
+    for scalar in ["42", "null"] {
+        assert_eq!(read(scalar).problems[0].detail, "neither an object nor an array of them");
+    }
 }
 
 #[test]

@@ -27,7 +27,8 @@ pub struct Activity<'a> {
     /// Who acts: see [`PrincipalKind`] for what stands here.
     pub principal: &'a str,
     pub principal_kind: PrincipalKind,
-    /// One credential's use: the access key id, else `console:<principal>` for a console sign-in, else empty.
+    /// One credential's use: the access key id, else `console:<principal>` for a console sign-in (with the
+    /// session name behind it for a role), else empty.
     pub session: &'a str,
     /// Role session name or user name; written by the caller, so never trusted.
     pub session_name: &'a str,

@@ -186,6 +186,11 @@ impl EventKind {
         self.principal
     }
 
+    /// The API's key.
+    pub fn api(&self) -> u64 {
+        self.api
+    }
+
     /// Who wrote the user agent.
     pub fn agent(&self) -> AgentFamily {
         self.agent
@@ -316,8 +321,10 @@ impl Baseline {
             features.set(Feature::AgentRarityAccount, whole.rarity(&whole.agents, &kind.agent));
             set_new(features, Feature::FirstApiAccount, whole.apis.is_new(&kind.api));
             set_new(features, Feature::FirstRegionAccount, whole.regions.is_new(&kind.region));
-            let first = self.principals.get(&kind.principal).map_or(now, |profile| profile.first);
-            features.set(Feature::PrincipalAge, (now.since_ms(first) / SECOND_MS) as f32);
+            // Without a profile the principal may be new or forgotten: that is no age.
+            if let Some(profile) = self.principals.get(&kind.principal) {
+                features.set(Feature::PrincipalAge, (now.since_ms(profile.first) / SECOND_MS) as f32);
+            }
         }
         if let Some(peers) = peers {
             features.set(Feature::ApiRarityPeers, peers.rarity(&peers.apis, &kind.api));

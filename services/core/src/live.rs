@@ -3,7 +3,7 @@
 use crate::activity::{Activity, is_denial};
 use crate::api::{AccessLevel, AgentFamily, SourceClass};
 use crate::feature::{Feature, FeatureVector};
-use crate::hash::{hash64, hash64_of};
+use crate::hash::hash64;
 use crate::time::{DAY_MS, MINUTE_MS, SECOND_MS, Timestamp};
 use crate::window::{Rings, Window};
 
@@ -12,6 +12,21 @@ const SESSIONS_MAX: usize = 6;
 const SOURCES_MAX: usize = 6;
 const APIS_MAX: usize = 16;
 const INTERVALS_MAX: usize = 16;
+
+/// What of an event its principal's windows are kept by, hashed once for all steps.
+#[derive(Clone, Copy, Debug)]
+pub struct Keys {
+    session: u64,
+    source: u64,
+    api: u64,
+}
+
+impl Keys {
+    /// `api` is [`EventKind::api`](crate::baseline::EventKind::api).
+    pub fn of(activity: &Activity<'_>, api: u64) -> Self {
+        Self { session: hash64(activity.session), source: hash64(activity.source), api }
+    }
+}
 
 /// One principal's windows.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,7 +64,7 @@ impl LiveState {
     }
 
     /// Takes the event in. Events older than the windows change nothing.
-    pub fn add(&mut self, activity: &Activity<'_>, access: Option<AccessLevel>) {
+    pub fn add(&mut self, activity: &Activity<'_>, keys: &Keys, access: Option<AccessLevel>) {
         let at = activity.event_time;
         if self.seen_any && at >= self.latest() {
             if self.intervals.len() == INTERVALS_MAX {
@@ -69,9 +84,9 @@ impl LiveState {
             None if activity.read_only == Some(false) => self.writing.add(at),
             None => {}
         }
-        self.sessions.rings(hash64(activity.session), at).add(at);
-        self.sources.rings(hash64(activity.source), at).add(at);
-        self.apis.rings(hash64_of([activity.service, activity.call]), at).add(at);
+        self.sessions.rings(keys.session, at).add(at);
+        self.sources.rings(keys.source, at).add(at);
+        self.apis.rings(keys.api, at).add(at);
     }
 
     /// Sets the temporal, frequency and categorical features of an event that was just taken in
@@ -79,6 +94,7 @@ impl LiveState {
     pub fn describe(
         &self,
         activity: &Activity<'_>,
+        keys: &Keys,
         access: Option<AccessLevel>,
         agent: AgentFamily,
         features: &mut FeatureVector,
@@ -96,9 +112,9 @@ impl LiveState {
         const API: [Feature; 5] = [F::Api10s, F::Api1m, F::Api10m, F::Api1h, F::Api24h];
         let scopes = [
             (PRINCIPAL, Some(&self.all)),
-            (SESSION, self.sessions.find(hash64(activity.session))),
-            (SOURCE, self.sources.find(hash64(activity.source))),
-            (API, self.apis.find(hash64_of([activity.service, activity.call]))),
+            (SESSION, self.sessions.find(keys.session)),
+            (SOURCE, self.sources.find(keys.source)),
+            (API, self.apis.find(keys.api)),
         ];
         for (columns, rings) in scopes {
             let counts = rings.map_or([0; 5], |rings| rings.counts(at));
@@ -210,15 +226,20 @@ mod tests {
         }
     }
 
+    fn keys_of(activity: &Activity<'_>) -> Keys {
+        Keys::of(activity, hash64(activity.call))
+    }
+
     #[test]
     fn measures_rates_refusals_and_rhythm() {
         let mut state = LiveState::new(Timestamp::from_millis(0));
         let mut features = FeatureVector::default();
         for step in 0..8 {
             let event = activity(step * 5, if step % 2 == 0 { "ListUsers" } else { "ListRoles" }, "198.51.100.7");
-            state.add(&event, Some(AccessLevel::List));
+            let keys = keys_of(&event);
+            state.add(&event, &keys, Some(AccessLevel::List));
             features = FeatureVector::default();
-            state.describe(&event, Some(AccessLevel::List), AgentFamily::AwsCli, &mut features);
+            state.describe(&event, &keys, Some(AccessLevel::List), AgentFamily::AwsCli, &mut features);
         }
         let expected = [
             (Feature::Principal10s, 2.0),
@@ -241,7 +262,8 @@ mod tests {
         let mut state = LiveState::new(Timestamp::from_millis(0));
         for step in 0..1_000 {
             let source: &'static str = Box::leak(format!("198.51.100.{step}").into_boxed_str());
-            state.add(&activity(step, "ListUsers", source), None);
+            let event = activity(step, "ListUsers", source);
+            state.add(&event, &keys_of(&event), None);
         }
         let rings = 4 + state.sessions.slots.len() + state.sources.slots.len() + state.apis.slots.len();
         assert!(rings * std::mem::size_of::<Rings>() < 4 * 1024);

@@ -11,7 +11,7 @@ use serde_json::Value;
 /// What a policy document hands out, and to whom.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PolicyFacts {
-    /// An `Allow` over every action (or all of IAM, or all but a few) on every resource.
+    /// An `Allow` over every action (or all of IAM, what of IAM hands out the rest, or all but a few) on every resource.
     pub allows_everything: bool,
     /// Anyone in the world is allowed, and no condition ties the caller to an account, organisation,
     /// source or network.
@@ -23,6 +23,8 @@ pub struct PolicyFacts {
     pub unguarded_accounts: BTreeSet<String>,
     /// Identity providers that are allowed.
     pub federated: BTreeSet<String>,
+    /// Those of `federated` of whose users no condition but the audience asks anything.
+    pub unguarded_federated: BTreeSet<String>,
     /// AWS services that are allowed, `ec2.amazonaws.com`.
     pub services: BTreeSet<String>,
 }
@@ -77,6 +79,9 @@ impl PolicyFacts {
                 self.services.insert(name.to_owned());
             } else if kind.eq_ignore_ascii_case("Federated") {
                 self.federated.insert(name.to_owned());
+                if !guard.subject {
+                    self.unguarded_federated.insert(name.to_owned());
+                }
             } else if is_all(name) {
                 self.public_principal |= !guard.caller;
                 self.external_accounts.extend(guard.accounts.iter().filter(|account| is_external(account)).cloned());
@@ -151,11 +156,68 @@ fn allows_everything(statement: &Value) -> bool {
         return !strings(excluded).any(is_all);
     }
     element(statement, "Action").is_some_and(|actions| {
-        strings(actions).any(|action| match action.split_once(':') {
-            None => is_all(action),
-            Some((service, call)) => (is_all(service) || service.eq_ignore_ascii_case("iam")) && is_all(call),
+        let passes_roles = || strings(actions).any(|action| is_all(action) || of_iam(action).is_some_and(passes_role));
+        strings(actions).any(|action| {
+            is_all(action) || of_iam(action).is_some_and(|calls| hands_out_everything(calls, &passes_roles))
         })
     })
+}
+
+/// The calls of an action, where its service can be IAM.
+fn of_iam(action: &str) -> Option<&str> {
+    let (service, calls) = action.split_once(':')?;
+    is_like(service, "iam").then_some(calls)
+}
+
+fn passes_role(calls: &str) -> bool {
+    is_like(calls, "PassRole")
+}
+
+/// Whether a pattern over IAM's calls suffices to give oneself everything. Only wildcards count: single calls are
+/// what pipelines are given.
+fn hands_out_everything(calls: &str, passes_roles: &dyn Fn() -> bool) -> bool {
+    const GRANTS: [&str; 6] = [
+        "AttachUserPolicy",
+        "AttachGroupPolicy",
+        "AttachRolePolicy",
+        "PutUserPolicy",
+        "PutGroupPolicy",
+        "PutRolePolicy",
+    ];
+    is_all(calls)
+        || (calls.contains('*')
+            && (GRANTS.iter().any(|call| is_like(calls, call))
+                || (is_like(calls, "CreatePolicyVersion") && passes_roles())))
+}
+
+/// Whether a pattern with `*` and `?` covers a name, in any letter case.
+fn is_like(pattern: &str, name: &str) -> bool {
+    let (pattern, name) = (pattern.as_bytes(), name.as_bytes());
+    let (mut at, mut star, mut from) = (0, None, 0);
+    let mut place = 0;
+    while place < name.len() {
+        match pattern.get(at) {
+            Some(b'*') => {
+                star = Some(at);
+                from = place;
+                at += 1;
+            }
+            Some(byte) if *byte == b'?' || byte.eq_ignore_ascii_case(&name[place]) => {
+                at += 1;
+                place += 1;
+            }
+            // What the last `*` stands for grows by one.
+            _ => match star {
+                Some(star) => {
+                    at = star + 1;
+                    from += 1;
+                    place = from;
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[at..].iter().all(|byte| *byte == b'*')
 }
 
 /// `*`, or an ARN all of whose parts are wildcards (or the IAM service, which has the keys to the rest).
@@ -200,6 +262,8 @@ struct Guard {
     caller: bool,
     /// Asks for an external id: the usual way to let a vendor in.
     external_id: bool,
+    /// Says whom of an identity provider's users it lets in.
+    subject: bool,
     /// Accounts that the caller may be of.
     accounts: BTreeSet<String>,
 }
@@ -244,6 +308,13 @@ impl Guard {
             }
             // What an identity provider asserts about its user.
             _ if key.ends_with(":sub") || key.ends_with(":aud") => self.caller |= all(|name| !is_all(name)),
+            _ => {}
+        }
+        // `token.actions.githubusercontent.com:sub`: a claim that the provider makes about its user.
+        match key.split_once(':') {
+            Some((provider, claim)) if provider.contains('.') && claim != "aud" => {
+                self.subject |= all(|name| !is_all(name) && name != "repo:*" && name != "repo:*/*");
+            }
             _ => {}
         }
         if matches!(key, "aws:principalaccount" | "aws:principalarn" | "kms:calleraccount") {
@@ -320,6 +391,15 @@ mod tests {
             (r#""Action":"iam:*","Resource":"*""#, true),
             (r#""Action":"iam:*","Resource":"arn:aws:iam::*:*""#, true),
             (r#""action":"IAM:*","resource":"*""#, true),
+            (r#""Action":"i*:*","Resource":"*""#, true),
+            (r#""Action":"iam:Attach*","Resource":"*""#, true),
+            (r#""Action":["s3:*","iam:put*"],"Resource":"*""#, true),
+            (r#""Action":"iam:*RolePolic?","Resource":"*""#, true),
+            (r#""Action":["iam:Create*","iam:PassRole"],"Resource":"*""#, true),
+            (r#""Action":"iam:Create*","Resource":"*""#, false),
+            (r#""Action":"iam:AttachRolePolicy","Resource":"*""#, false),
+            (r#""Action":["iam:Get*","iam:List*","iam:PassRole"],"Resource":"*""#, false),
+            (r#""Action":"iam:Attach*","Resource":"arn:aws:iam::111122223333:role/app-*""#, false),
             (r#""NotAction":"s3:*","Resource":"*""#, true),
             (r#""NotAction":"*","Resource":"*""#, false),
             (r#""Action":"*","NotResource":"arn:aws:s3:::vault""#, true),
@@ -379,6 +459,39 @@ mod tests {
             r#"{"Effect":"Allow","Principal":"*","Action":"*","Condition":{"StringEquals":{"aws:PrincipalAccount":"999988887777"}}}"#,
         );
         assert_eq!((tied.public_principal, tied.external_accounts), (false, set(&["999988887777"])));
+    }
+
+    #[test]
+    fn sees_whom_of_a_provider_a_role_lets_in() {
+        let provider = "arn:aws:iam::111122223333:oidc-provider/token.actions.githubusercontent.com";
+        let issuer = "token.actions.githubusercontent.com";
+        for (conditions, open) in [
+            (String::new(), true),
+            (format!(r#","Condition":{{"StringEquals":{{"{issuer}:aud":"sts.amazonaws.com"}}}}"#), true),
+            (format!(r#","Condition":{{"StringLike":{{"{issuer}:sub":"repo:*"}}}}"#), true),
+            (format!(r#","Condition":{{"StringLike":{{"{issuer}:sub":"repo:example/app:*"}}}}"#), false),
+        ] {
+            let facts = statement(&format!(
+                r#"{{"Effect":"Allow","Action":"sts:AssumeRoleWithWebIdentity","Principal":{{"Federated":"{provider}"}}{conditions}}}"#
+            ));
+            assert_eq!(facts.unguarded_federated.contains(provider), open, "{conditions}");
+        }
+    }
+
+    #[test]
+    fn patterns_cover_names() {
+        for (pattern, covers) in [
+            ("iam", true),
+            ("I*", true),
+            ("*m", true),
+            ("?a?", true),
+            ("i**m*", true),
+            ("ia", false),
+            ("*x*", false),
+            ("", false),
+        ] {
+            assert_eq!(is_like(pattern, "iam"), covers, "{pattern}");
+        }
     }
 
     #[test]

@@ -41,16 +41,25 @@ pub struct Caller<'a> {
 
 pub const UNKNOWN: &str = "unknown";
 
+/// What AWS writes in place of what it will not tell.
+const HIDDEN: &str = "HIDDEN_DUE_TO_SECURITY_REASONS";
+
 impl<'a> Caller<'a> {
     pub fn of(identity: &Identity<'a>) -> Self {
         let (kind, principal) = principal(identity);
         let session_name = session_name(identity, kind);
         let credential = credential(identity, kind, session_name);
         let key = first(&[identity.access_key_id, identity.credential_id]);
-        let session = if !key.is_empty() {
+        let session = if !key.is_empty() && key != HIDDEN {
             Cow::Borrowed(key)
         } else if identity.signs_in || identity.from_console {
-            Cow::Owned(format!("console:{principal}"))
+            // A role's sessions may be different people's; its session name tells them apart.
+            match kind {
+                PrincipalKind::Role | PrincipalKind::Federated if !session_name.is_empty() => {
+                    Cow::Owned(format!("console:{principal}/{session_name}"))
+                }
+                _ => Cow::Owned(format!("console:{principal}")),
+            }
         } else {
             Cow::Borrowed("")
         };

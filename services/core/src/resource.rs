@@ -34,6 +34,7 @@ pub enum ResourceKind {
     ConfigRecorder,
     Image,
     Snapshot,
+    /// Of a database instance. Those of clusters have calls of their own and are [`Self::Other`].
     DbSnapshot,
     KmsKey,
     Secret,
@@ -133,9 +134,10 @@ places! {
     "config" ["PutConfigurationRecorder"] "requestParameters.configurationRecorder.name"
         => ConfigRecorder, created by ["PutConfigurationRecorder"];
     "rds" [] "requestParameters.dBSnapshotIdentifier" => DbSnapshot, created by ["CreateDBSnapshot"];
-    "rds" [] "requestParameters.dBClusterSnapshotIdentifier" => DbSnapshot, created by ["CreateDBClusterSnapshot"];
-    "rds" ["CopyDBSnapshot", "CopyDBClusterSnapshot"] "responseElements.dBSnapshotIdentifier"
-        => DbSnapshot, created by ["CopyDBSnapshot", "CopyDBClusterSnapshot"];
+    "rds" ["CopyDBSnapshot"] "responseElements.dBSnapshotIdentifier" => DbSnapshot, created by ["CopyDBSnapshot"];
+    "rds" [] "requestParameters.dBClusterSnapshotIdentifier" => Other, created by ["CreateDBClusterSnapshot"];
+    "rds" ["CopyDBClusterSnapshot"] "responseElements.dBClusterSnapshotIdentifier"
+        => Other, created by ["CopyDBClusterSnapshot"];
     "rds" [] "requestParameters.dBInstanceIdentifier" => Other, created by ["CreateDBInstance"];
     "kms" [] "requestParameters.keyId" => KmsKey;
     "kms" ["CreateKey"] "responseElements.keyMetadata.keyId" => KmsKey, created by ["CreateKey"];
@@ -160,7 +162,11 @@ pub fn touched(view: &RecordView<'_>, activity: &Activity<'_>) -> Vec<Resource> 
     });
     for place in places {
         let mut ids = Vec::new();
-        collect(view.tree(), place.path, &mut ids);
+        // Of the whole record only the part that the path begins with becomes a tree.
+        let Some((part, rest)) = place.path.split_once('.') else { continue };
+        if let Some(value) = view.field(part) {
+            collect(value, rest, &mut ids);
+        }
         for id in ids {
             let resource = Resource {
                 kind: place.kind,

@@ -6,13 +6,13 @@
 #![allow(clippy::disallowed_methods, reason = "reads the data set that it is about")]
 #![allow(clippy::print_stdout, reason = "a test that could not run says so")]
 
-mod sample;
+mod support;
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use sample::{Sample, merged};
 use serde_json::{Value, json};
+use support::{Sample, merged};
 use trailwarden_core::detection::{Correlator, RuleIndex, RuleSet, builtin};
 use trailwarden_core::level::Severity;
 use trailwarden_core::registry::Registry;

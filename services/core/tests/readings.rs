@@ -1,11 +1,11 @@
 //! What is read off raw records: derived fields, resources and links.
 
-mod sample;
+mod support;
 
 use std::collections::BTreeSet;
 
-use sample::{Sample, merged};
 use serde_json::{Value, json};
+use support::{Sample, merged};
 use trailwarden_core::detection::derived::{FIELDS, derived};
 use trailwarden_core::link::{self, Link, Node, issued};
 use trailwarden_core::registry::Registry;
@@ -193,6 +193,9 @@ fn derives_facts_of_networks_and_machines() {
         (nested("0.0.0.0/0", 0, 65535), Some("all")),
         (nested("0.0.0.0/0", 8443, 8443), Some("other")),
         (nested("10.0.0.0/8", 22, 22), None),
+        (nested("0.0.0.0/1", 22, 22), Some("remote_access")),
+        (nested("128.0.0.0/1", 22, 22), Some("remote_access")),
+        (nested("128.0.0.0/10", 22, 22), None),
         (
             json!({"ipPermissions": {"items": [{"ipProtocol": "-1", "ipv6Ranges": {"items": [{"cidrIpv6": "::/0"}]}}]}}),
             Some("all"),

@@ -8,7 +8,7 @@ use trailwarden_core::activity::Activity;
 use trailwarden_core::api::AccessLevel;
 use trailwarden_core::baseline::{Baseline, EventKind, Limits};
 use trailwarden_core::feature::{Feature, FeatureVector};
-use trailwarden_core::live::LiveState;
+use trailwarden_core::live::{Keys, LiveState};
 use trailwarden_core::time::{DAY_MS, Timestamp};
 
 /// Principals whose live windows are kept; beyond it those idle longest are forgotten.
@@ -53,6 +53,7 @@ impl Featurizer {
         let at = activity.event_time;
         let believable = at <= self.horizon;
         let kind = EventKind::of(activity);
+        let keys = Keys::of(activity, kind.api());
         let mut features = FeatureVector::default();
         if believable {
             // Folds the hour that ended, so that the epoch is right before it is read.
@@ -66,9 +67,9 @@ impl Featurizer {
             }
         };
         if believable && state.latest().since_ms(at) < DAY_MS {
-            state.add(activity, access);
+            state.add(activity, &keys, access);
         }
-        state.describe(activity, access, kind.agent(), &mut features);
+        state.describe(activity, &keys, access, kind.agent(), &mut features);
         let events_last_hour = features.get(Feature::Principal1h).unwrap_or(0.0) as u32;
         self.baseline.describe(&kind, at, events_last_hour, &mut features);
         if believable {
@@ -88,5 +89,88 @@ impl Featurizer {
             self.live.remove(principal);
             self.forgotten += 1;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use trailwarden_core::activity::{Credential, PrincipalKind};
+    use trailwarden_core::time::HOUR_MS;
+
+    use super::*;
+
+    fn activity<'a>(principal: &'a str, hours: i64, call: &'a str) -> Activity<'a> {
+        Activity {
+            event_id: "e",
+            shared_event_id: None,
+            event_time: Timestamp::from_millis(hours * HOUR_MS),
+            account: "111122223333",
+            region: "eu-west-1",
+            service: "iam",
+            call,
+            principal,
+            principal_kind: PrincipalKind::Role,
+            session: "ASIA1",
+            session_name: "",
+            credential: Credential::TemporaryKey,
+            mfa: None,
+            source: "198.51.100.7",
+            user_agent: "aws-cli/2",
+            error_code: None,
+            read_only: Some(true),
+        }
+    }
+
+    fn featurizer(warm_up_h: u32) -> Featurizer {
+        Featurizer::new(Limits { warm_up_h, ..Limits::default() }, Timestamp::from_millis(1_000 * HOUR_MS))
+    }
+
+    #[test]
+    fn the_same_stream_gives_the_same_vectors() {
+        let run = || {
+            let mut featurizer = featurizer(24);
+            (0..300)
+                .map(|step| {
+                    let principal = if step % 3 == 0 { "a" } else { "b" };
+                    let call = if step % 7 == 0 { "ListUsers" } else { "ListRoles" };
+                    featurizer.step(&activity(principal, step, call), Some(AccessLevel::List))
+                })
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(run(), run());
+    }
+
+    #[test]
+    fn history_is_unknown_first_and_known_later() {
+        let mut featurizer = featurizer(24);
+        let first = featurizer.step(&activity("a", 0, "ListUsers"), None);
+        assert_eq!((first.get(Feature::FirstApiPrincipal), first.get(Feature::PrincipalAge)), (None, None));
+        for hour in 1..60 {
+            featurizer.step(&activity("a", hour, "ListUsers"), None);
+        }
+        let later = featurizer.step(&activity("a", 60, "CreateUser"), None);
+        assert_eq!(later.get(Feature::FirstApiPrincipal), Some(1.0));
+        assert_eq!(later.get(Feature::FirstSourcePrincipal), Some(0.0));
+    }
+
+    #[test]
+    fn a_clock_that_lies_moves_nothing() {
+        let mut featurizer = featurizer(24);
+        for hour in 0..30 {
+            featurizer.step(&activity("a", hour, "ListUsers"), None);
+        }
+        featurizer.step(&activity("a", 70_000_000, "ListUsers"), None);
+        let next = featurizer.step(&activity("a", 30, "ListUsers"), None);
+        assert_eq!(next.get(Feature::SinceLast), Some(3_600.0));
+        assert_eq!(next.get(Feature::Principal24h), Some(24.0));
+    }
+
+    #[test]
+    fn principals_beyond_the_bound_are_forgotten_and_counted() {
+        let mut featurizer = Featurizer { live_max: 16, ..featurizer(24) };
+        for number in 0..100 {
+            featurizer.step(&activity(&format!("p{number}"), number, "ListUsers"), None);
+        }
+        assert!(featurizer.live.len() <= 16 && featurizer.forgotten() > 0);
     }
 }

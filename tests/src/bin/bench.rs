@@ -107,14 +107,14 @@ fn run_stage(stage: usize, scanner: &Scanner, path: &Path) -> Result<f64> {
         1 => drop(collect(&inputs, &options, &scanner.observer(), &|_| {})?.in_order(|_| {})?),
         2 => {
             let collected = collect(&inputs, &options, &scanner.observer(), &|_| {})?;
-            let mut engine = scanner.engine(now, collected.accounts().clone());
+            let mut engine = scanner.engine(now, collected.accounts());
             collected.in_order(|observation| drop(engine.step(observation)))?;
             engine.finish();
         }
         _ => {
             let (mut events, mut cases) = (std::io::sink(), std::io::sink());
-            let mut outputs = Outputs { events: Some(&mut events), cases: Some(&mut cases) };
-            scanner.scan(&inputs, now, &|_| {}, &mut outputs)?;
+            let outputs = Outputs { events: Some(&mut events), cases: Some(&mut cases) };
+            scanner.scan(&inputs, now, &|_| {}, outputs)?;
         }
     }
     Ok(started.elapsed().as_secs_f64())

@@ -105,7 +105,7 @@ impl fmt::Display for Kind {
             Self::Texts(Form::Any) => f.write_str("a list of texts"),
             Self::Texts(Form::Account) => f.write_str("a list of account ids, each 12 digits in quotes"),
             Self::Texts(Form::Arn) => {
-                f.write_str("a list of ARNs, each `arn:partition:service:region:account:resource`")
+                f.write_str("a list of ARNs of users or roles, each in full: `arn:aws:iam::111122223333:role/name`")
             }
         }
     }
@@ -117,8 +117,10 @@ impl Form {
             Self::Any => !text.trim().is_empty(),
             Self::Account => text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit()),
             Self::Arn => {
+                // A pattern or a session's ARN equals no principal, so it would protect nobody and say nothing.
                 let mut parts = text.splitn(6, ':');
-                parts.next() == Some("arn") && parts.nth(4).is_some_and(|resource| !resource.is_empty())
+                let is_principal = |resource: &str| !resource.is_empty() && !resource.starts_with("assumed-role/");
+                parts.next() == Some("arn") && parts.nth(4).is_some_and(is_principal) && !text.contains('*')
             }
         }
     }

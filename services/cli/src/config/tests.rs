@@ -105,8 +105,14 @@ fn each_mistake_is_named_with_its_place_and_key() {
         (
             "[organisation]\nprotected = ['ada']",
             &[],
-            "mine.toml: `organisation.protected` wants a list of ARNs, each `arn:partition:service:region:account:resource`, \
-             not \"ada\"",
+            "mine.toml: `organisation.protected` wants a list of ARNs of users or roles, each in full: \
+             `arn:aws:iam::111122223333:role/name`, not \"ada\"",
+        ),
+        (
+            "[organisation]\nprotected = ['arn:aws:iam::111122223333:role/*']",
+            &[],
+            "mine.toml: `organisation.protected` wants a list of ARNs of users or roles, each in full: \
+             `arn:aws:iam::111122223333:role/name`, not \"arn:aws:iam::111122223333:role/*\"",
         ),
         (
             "",

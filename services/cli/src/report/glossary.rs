@@ -11,7 +11,7 @@ pub(super) fn section(findings: &Findings) -> Markup {
             dl.glossary {
                 dt { "Verdict" }
                 dd {
-                    b { "malicious" } ": the evidence says attack. " b { "suspicious" } ": more likely than not, a person should look. "
+                    b { "malicious" } ": the evidence says attack. " b { "suspicious" } ": worth a look by a person. "
                     b { "undecided" } ": the evidence does not carry a decision. " b { "benign" } ": an innocent cause explains it."
                 }
                 dt { "Severity" }

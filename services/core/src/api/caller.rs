@@ -130,12 +130,15 @@ fn first_word_row(bytes: &[u8]) -> Option<usize> {
     for (at, byte) in bytes.iter().enumerate() {
         let begins = !in_word;
         in_word = byte.is_ascii_alphanumeric();
-        if !begins || !b"abcmorst".contains(&byte.to_ascii_lowercase()) {
+        let first = byte.to_ascii_lowercase();
+        if !begins || !b"abcmorst".contains(&first) {
             continue;
         }
         let rest = &bytes[at..];
         let rows = &AGENT_WORDS[..best.unwrap_or(AGENT_WORDS.len())];
-        best = rows.iter().position(|(word, _)| starts_with_ignoring_case(rest, word)).or(best);
+        // The first letter tells most words apart without a comparison.
+        let fits = |word: &[u8]| word[0] == first && starts_with_ignoring_case(rest, word);
+        best = rows.iter().position(|(word, _)| fits(word)).or(best);
     }
     best
 }
@@ -160,6 +163,15 @@ pub enum SourceClass {
 }
 
 impl SourceClass {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AwsService => "aws_service",
+            Self::PrivateAddress => "private_address",
+            Self::PublicAddress => "public_address",
+            Self::Unknown => "unknown",
+        }
+    }
+
     /// Reads `sourceIPAddress`. Private is every range that no packet from the internet can carry as its
     /// source (RFC 1918, 6598, 3927, 1122, 4193, 4291). A dotted address that only anonymising can have made
     /// (`225.01.00.16`, `30.*.0.210`) counts by its first two parts.

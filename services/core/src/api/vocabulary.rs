@@ -126,16 +126,18 @@ impl Vocabulary {
 /// The call without the API version that Lambda and CloudFront put behind it: `UpdateFunctionCode20150331v2`
 /// and `CreateFunction2020_05_31` lose it, every other name (`ListObjectsV2`, `Foo2015`) stays whole.
 ///
-/// A version is a date of this century, `20150331` or `2015_03_31`, then perhaps `v` and one or two digits.
+/// A version is a date of this century, `20150331` or `2015_03_31`, perhaps behind an underscore, then perhaps `v` and one or two digits.
 pub fn strip_version(event_name: &str) -> &str {
     let bytes = event_name.as_bytes();
     let without_revision = trim_revision(bytes);
     [8, 10]
         .into_iter()
         .filter_map(|length| without_revision.len().checked_sub(length))
-        .find(|&at| at > 0 && bytes[at - 1].is_ascii_alphabetic() && is_date(&without_revision[at..]))
-        // The byte before and all from `at` on are ASCII, so `at` is a character boundary.
-        .map_or(event_name, |at| &event_name[..at])
+        .filter(|&at| is_date(&without_revision[at..]))
+        .map(|at| at - usize::from(bytes[..at].ends_with(b"_")))
+        // The byte before and all from `end` on are ASCII, so `end` is a character boundary.
+        .find(|&end| end > 0 && bytes[end - 1].is_ascii_alphabetic())
+        .map_or(event_name, |end| &event_name[..end])
 }
 
 /// `...v2` without its `v2`; all of it when that is not how it ends.
@@ -249,6 +251,13 @@ mod tests {
             ("TagResource20170331v12", "TagResource"),
             ("CreateDistribution2017_10_30", "CreateDistribution"),
             ("CreateFunction2020_05_31", "CreateFunction"),
+            ("CreateDistribution_2017_10_30", "CreateDistribution"),
+            ("_20150331", "_20150331"),
+            ("Foo__20150331", "Foo__20150331"),
+            ("GetSendQuotaV2", "GetSendQuotaV2"),
+            ("Describe12345678", "Describe12345678"),
+            ("Route53", "Route53"),
+            ("v2", "v2"),
             ("GetAccountSettings20160819", "GetAccountSettings"),
             ("ListObjectsV2", "ListObjectsV2"),
             ("ListObjectsv2", "ListObjectsv2"),

@@ -3,12 +3,13 @@
 //! A lineage's signals are cut into cases by time alone, so what a case holds does not depend on when
 //! its links became known: a link that comes late joins the signals gathered so far, and they are cut anew.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use super::lineage::{Lineages, NodeKey};
 use super::{Case, Signal};
 use crate::hash::hash64_of;
-use crate::link::{self, Link};
+use crate::link::{self, Link, Node};
 use crate::time::{HOUR_MS, MINUTE_MS, Timestamp};
 
 /// When a case ends, and how much of it is kept in full.
@@ -30,6 +31,8 @@ impl Default for Limits {
 
 /// How long after a case went quiet a late link may still join it to another.
 const LATE_LINK_MS: i64 = 15 * MINUTE_MS;
+/// Signals in full that open cases may hold together; beyond it cases end before their time, and are counted.
+const OPEN_FULL_MAX: usize = 16_384;
 /// How far event time moves between two looks for cases that ended.
 const SWEEP_MS: i64 = MINUTE_MS;
 
@@ -39,6 +42,9 @@ pub struct Builder {
     limits: Limits,
     lineages: Lineages,
     open: BTreeMap<NodeKey, Gathering>,
+    /// Signals in full over all of `open`, at least.
+    open_full: usize,
+    cut_short: u64,
     swept: Option<Timestamp>,
 }
 
@@ -47,18 +53,25 @@ pub struct Builder {
 struct Gathering {
     full: Vec<Signal>,
     further: Vec<(Timestamp, String)>,
+    /// Ids that wait for the next case.
+    carried: Vec<(Timestamp, String)>,
     /// At how many signals in full the next trimming is due.
     trim_at: usize,
 }
 
 impl Builder {
     pub fn new(limits: Limits) -> Self {
-        Self { limits, lineages: Lineages::default(), open: BTreeMap::new(), swept: None }
+        Self { limits, lineages: Lineages::default(), open: BTreeMap::new(), open_full: 0, cut_short: 0, swept: None }
     }
 
     /// Links forgotten early for want of room.
     pub fn links_forgotten(&self) -> u64 {
         self.lineages.forgotten()
+    }
+
+    /// Cases that were ended before their time for want of room.
+    pub fn cut_short(&self) -> u64 {
+        self.cut_short
     }
 
     /// The earliest event time among signals whose case has not ended.
@@ -71,19 +84,55 @@ impl Builder {
         let own = signal.as_ref().and_then(|signal| {
             link::own(&signal.principal, signal.principal_kind, &signal.session, &signal.session_name)
         });
-        for link in links.iter().chain(&own) {
-            if let (Some(parent), Some(child)) = (NodeKey::of(&link.parent), NodeKey::of(&link.child))
-                && let Some((root, merged)) = self.lineages.join(parent, child, now)
-            {
-                self.move_signals(merged, root);
+        links.iter().chain(&own).for_each(|link| self.join(link, now));
+        if let Some(signal) = signal {
+            let lineage = self.lineages.find(NodeKey::of_signal(&signal));
+            let gathering = self.open.entry(lineage).or_default();
+            let before = gathering.full.len();
+            gathering.push(signal, &self.limits);
+            self.open_full = (self.open_full + gathering.full.len()).saturating_sub(before);
+        }
+        let is_due = self.swept.is_none_or(|swept| now.since_ms(swept) >= SWEEP_MS);
+        let mut cases = if is_due || self.lineages.is_crowded() { self.sweep(now) } else { Vec::new() };
+        if self.open_full > OPEN_FULL_MAX {
+            cases.extend(self.make_room());
+        }
+        cases
+    }
+
+    fn join(&mut self, link: &Link, now: Timestamp) {
+        let (Some(mut parent), Some(child)) = (NodeKey::of(&link.parent), NodeKey::of(&link.child)) else {
+            return;
+        };
+        if matches!(link.child, Node::Instance(_)) {
+            return self.lineages.command(child, parent, now);
+        }
+        if matches!(link.parent, Node::Instance(_)) {
+            let Some(commander) = self.lineages.commander(parent, now) else {
+                return;
+            };
+            parent = commander;
+        }
+        if let Some((root, merged)) = self.lineages.join(parent, child, now) {
+            self.move_signals(merged, root);
+        }
+    }
+
+    /// Ends half of the open cases, those whose latest signal is oldest, before their time.
+    fn make_room(&mut self) -> Vec<Case> {
+        let mut order: Vec<(Option<Timestamp>, NodeKey)> =
+            self.open.iter().map(|(lineage, gathering)| (gathering.newest(), *lineage)).collect();
+        order.sort_unstable();
+        let mut cases = Vec::new();
+        for (_, lineage) in order.iter().take(order.len().div_ceil(2)) {
+            if let Some(mut gathering) = self.open.remove(lineage) {
+                gathering.close(None, &self.limits, &mut cases);
             }
         }
-        if let Some(signal) = signal {
-            let lineage = self.lineages.find(NodeKey::of_session(&signal.session, &signal.principal));
-            self.open.entry(lineage).or_default().push(signal, &self.limits);
-        }
-        let due = self.swept.is_none_or(|swept| now.since_ms(swept) >= SWEEP_MS);
-        if due { self.sweep(now) } else { Vec::new() }
+        self.cut_short += cases.len() as u64;
+        self.open_full = self.open.values().map(|gathering| gathering.full.len()).sum();
+        cases.sort_by(|a, b| (a.first_event_time, &a.id).cmp(&(b.first_event_time, &b.id)));
+        cases
     }
 
     /// Ends every case.
@@ -114,6 +163,7 @@ impl Builder {
             gathering.close(now, &self.limits, &mut cases);
         }
         self.open.retain(|_, gathering| !gathering.is_empty());
+        self.open_full = self.open.values().map(|gathering| gathering.full.len()).sum();
         cases.sort_by(|a, b| (a.first_event_time, &a.id).cmp(&(b.first_event_time, &b.id)));
         cases
     }
@@ -122,6 +172,10 @@ impl Builder {
 impl Gathering {
     fn is_empty(&self) -> bool {
         self.full.is_empty() && self.further.is_empty()
+    }
+
+    fn newest(&self) -> Option<Timestamp> {
+        self.full.iter().map(|signal| signal.event_time).max()
     }
 
     fn oldest(&self) -> Option<Timestamp> {
@@ -141,23 +195,33 @@ impl Gathering {
 
     fn absorb(&mut self, other: Gathering, limits: &Limits) {
         self.further.extend(other.further);
+        self.carried.extend(other.carried);
         other.full.into_iter().for_each(|signal| self.push(signal, limits));
     }
 
-    /// Trims each stretch that would be a case of its own, so that a flood in one never empties another.
+    /// Keeps the heaviest signals of each quarter of an hour (of each quiet time) in full. Signals that close belong
+    /// to one case, so every case keeps its own heaviest, and a flood in one never empties another.
     fn trim(&mut self, limits: &Limits) {
-        self.sort();
-        let mut trimmed = Gathering::default();
-        while let Some(end) = self.first_case_end(limits) {
-            let (full, further) = self.take_until(end, limits);
-            trimmed.full.extend(full);
-            trimmed.further.extend(further);
+        let quiet_ms = (i64::from(limits.quiet_min) * MINUTE_MS).max(1);
+        let span = |signal: &Signal| signal.event_time.as_millis().div_euclid(quiet_ms);
+        self.full.sort_by(|a, b| {
+            span(a).cmp(&span(b)).then_with(|| b.score.total_cmp(&a.score)).then_with(|| time_order(a, b))
+        });
+        let (mut kept, mut current, mut of_current) = (Vec::with_capacity(self.full.len()), None, 0);
+        for signal in self.full.drain(..) {
+            of_current = if current == Some(span(&signal)) { of_current + 1 } else { 1 };
+            current = Some(span(&signal));
+            if of_current <= limits.signals_full_max {
+                kept.push(signal);
+            } else {
+                self.further.push((signal.event_time, signal.event_id));
+            }
         }
-        *self = trimmed;
+        self.full = kept;
     }
 
     fn sort(&mut self) {
-        self.full.sort_by(|a, b| (a.event_time, &a.event_id).cmp(&(b.event_time, &b.event_id)));
+        self.full.sort_by(time_order);
         self.further.sort();
     }
 
@@ -168,12 +232,10 @@ impl Gathering {
         let mut taken = Gathering {
             full: self.full.drain(..full_count).collect(),
             further: self.further.drain(..further_count).collect(),
-            trim_at: 0,
+            ..Self::default()
         };
         if taken.full.len() > limits.signals_full_max {
-            taken.full.sort_by(|a, b| {
-                b.score.total_cmp(&a.score).then_with(|| (a.event_time, &a.event_id).cmp(&(b.event_time, &b.event_id)))
-            });
+            taken.full.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| time_order(a, b)));
             let lighter = taken.full.drain(limits.signals_full_max..);
             taken.further.extend(lighter.map(|signal| (signal.event_time, signal.event_id)));
             taken.sort();
@@ -198,8 +260,21 @@ impl Gathering {
             if now.is_some_and(|now| now.since_ms(end) <= quiet_ms + LATE_LINK_MS) {
                 break;
             }
-            let (full, further) = self.take_until(end, limits);
+            let (full, mut further) = self.take_until(end, limits);
+            if full.is_empty() {
+                // The greatest length cut a flood where only ids are left: they go with the signals that follow.
+                self.carried.append(&mut further);
+                continue;
+            }
+            further.splice(0..0, self.carried.drain(..));
             cases.extend(assemble(full, further));
+        }
+        if self.full.is_empty() && self.further.is_empty() && now.is_none() {
+            // Nothing follows: they go with what came before.
+            let ids = self.carried.drain(..).map(|(_, id)| id);
+            if let Some(case) = cases.last_mut() {
+                case.further_event_ids.extend(ids);
+            }
         }
     }
 
@@ -224,6 +299,10 @@ impl Gathering {
         }
         Some(end)
     }
+}
+
+fn time_order(a: &Signal, b: &Signal) -> Ordering {
+    (a.event_time, &a.event_id).cmp(&(b.event_time, &b.event_id))
 }
 
 /// Both lists are sorted by time; `full` is never empty, as every stretch keeps its heaviest.
@@ -253,7 +332,6 @@ mod tests {
     use crate::activity::{Credential, Details, PrincipalKind};
     use crate::feature::FeatureVector;
     use crate::level::Level;
-    use crate::link::Node;
 
     fn at(minutes: i64) -> Timestamp {
         Timestamp::from_millis(minutes * MINUTE_MS)

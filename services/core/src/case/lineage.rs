@@ -2,12 +2,17 @@
 
 use rustc_hash::FxHashMap;
 
+use super::Signal;
+use crate::activity::PrincipalKind;
 use crate::hash::hash64_of;
 use crate::link::Node;
 use crate::time::{HOUR_MS, Timestamp};
 
-/// How long a link holds after it was last seen: the longest role session (12 h) chained twice, and a day.
+/// How long a link holds after it was last seen: three of the longest role sessions (12 h), one issued by the other.
 const LINK_LIFETIME_MS: i64 = 36 * HOUR_MS;
+/// How long after a command to an instance its role's doings are joined with the commander's: an instance's
+/// credentials are renewed every 6 h.
+const COMMAND_LIFETIME_MS: i64 = 6 * HOUR_MS;
 /// Links held at once. Beyond it those not renewed longest are forgotten early, and counted.
 const LINKS_MAX: usize = 250_000;
 
@@ -20,16 +25,28 @@ impl NodeKey {
     pub(super) fn of(node: &Node) -> Option<Self> {
         let (kind, name) = match node {
             Node::Session(name) => ("session", name),
-            Node::Principal(name) => ("principal", name),
+            Node::Principal(name) => return (!name.is_empty()).then(|| Self::of_principal(name)),
             Node::Instance(name) => ("instance", name),
         };
         (!name.is_empty()).then(|| Self(hash64_of([kind, name])))
     }
 
-    pub(super) fn of_session(session: &str, principal: &str) -> Self {
-        match session {
-            "" => Self(hash64_of(["principal", principal])),
-            _ => Self(hash64_of(["session", session])),
+    /// A user is known by account and name: calls that name a user do not carry its path.
+    fn of_principal(arn: &str) -> Self {
+        match (arn.split_once(":user/"), arn.rsplit_once('/')) {
+            (Some((account, _)), Some((_, name))) => Self(hash64_of(["principal", account, name])),
+            _ => Self(hash64_of(["principal", arn, ""])),
+        }
+    }
+
+    /// Where a signal belongs. Without a session that is the user, or as much of the caller as tells people apart;
+    /// a caller that nobody named belongs to nothing but its own event.
+    pub(super) fn of_signal(signal: &Signal) -> Self {
+        match (signal.session.as_str(), signal.principal_kind) {
+            ("", PrincipalKind::IamUser | PrincipalKind::Root) => Self::of_principal(&signal.principal),
+            ("", PrincipalKind::Unknown) => Self(hash64_of(["event", &signal.event_id])),
+            ("", _) => Self(hash64_of(["caller", &signal.account, &signal.principal, &signal.session_name])),
+            (session, _) => Self(hash64_of(["session", session])),
         }
     }
 }
@@ -39,6 +56,9 @@ impl NodeKey {
 pub(super) struct Lineages {
     links: FxHashMap<(NodeKey, NodeKey), Timestamp>,
     parents: FxHashMap<NodeKey, NodeKey>,
+    /// Who took hold of an instance last. Whoever commands an instance is joined with what its role does next, and
+    /// never with others who commanded it before.
+    commanders: FxHashMap<NodeKey, (NodeKey, Timestamp)>,
     last_expiry: Option<Timestamp>,
     forgotten: u64,
 }
@@ -49,6 +69,22 @@ impl Lineages {
         let held = self.links.entry((a, b)).or_insert(at);
         *held = (*held).max(at);
         self.union(a, b)
+    }
+
+    /// Somebody took hold of an instance.
+    pub(super) fn command(&mut self, instance: NodeKey, commander: NodeKey, at: Timestamp) {
+        self.commanders.insert(instance, (commander, at));
+    }
+
+    /// Who took hold of an instance last, within the time that its role's credentials live.
+    pub(super) fn commander(&self, instance: NodeKey, now: Timestamp) -> Option<NodeKey> {
+        let (commander, at) = self.commanders.get(&instance)?;
+        (now.since_ms(*at) <= COMMAND_LIFETIME_MS).then_some(*commander)
+    }
+
+    /// Whether more is held than should be, so that [`Self::expire`] is due at once.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.links.len() > LINKS_MAX || self.commanders.len() > LINKS_MAX
     }
 
     /// The lineage a node belongs to, named by one of its nodes.
@@ -76,10 +112,16 @@ impl Lineages {
     /// have new names, so that what is keyed by them must be keyed again.
     pub(super) fn expire(&mut self, now: Timestamp) -> bool {
         let last = *self.last_expiry.get_or_insert(now);
-        if now.since_ms(last) < HOUR_MS && self.links.len() <= LINKS_MAX {
+        if now.since_ms(last) < HOUR_MS && !self.is_crowded() {
             return false;
         }
         self.last_expiry = Some(now);
+        self.commanders.retain(|_, (_, at)| now.since_ms(*at) <= COMMAND_LIFETIME_MS);
+        if self.commanders.len() > LINKS_MAX {
+            // So many instances at once are no lead any more.
+            self.forgotten += self.commanders.len() as u64;
+            self.commanders.clear();
+        }
         self.links.retain(|_, at| now.since_ms(*at) <= LINK_LIFETIME_MS);
         if self.links.len() > LINKS_MAX {
             let mut order: Vec<(Timestamp, (NodeKey, NodeKey))> =

@@ -10,13 +10,13 @@ mod network;
 use serde_json::Value;
 
 use crate::activity::{Activity, Credential, PrincipalKind};
+use crate::api::{AgentFamily, SourceClass};
 use crate::policy::{PolicyFacts, each, is_account};
 use crate::record::RecordView;
 use crate::registry::Registry;
 
 /// Every derived field, by the name that follows `trailwarden.` in a rule.
 pub const FIELDS: &[&str] = &[
-    "access",
     "account",
     "agent_family",
     "call",
@@ -44,6 +44,7 @@ pub const FIELDS: &[&str] = &[
     "target_is_caller",
     "target_user",
     "trail_blinded",
+    "trust_any_workflow",
     "trust_external",
     "trust_public",
     "trust_unguarded",
@@ -72,10 +73,12 @@ pub const FIELDS: &[&str] = &[
 /// - `large_instance`: accelerated, bare-metal or at least 8xlarge instances are asked for.
 /// - `named_secrets`: secrets and parameters asked for, as an array.
 /// - `cross_account`: the caller's account is not the one the event was recorded in.
-/// - `trail_blinded`: event selectors that leave out management events.
+/// - `trail_blinded`: event selectors that leave out management events, or all of them that change something.
 /// - `expires_soon`: a lifecycle rule deletes objects within two days.
 /// - `foreign_layer`: a function gets a layer of another account.
-/// - `access`, `agent_family`, `source_class`: always absent for now; they need the API vocabulary.
+/// - `agent_family`, `source_class`: as in [`AgentFamily`] and [`SourceClass`].
+/// - `trust_any_workflow`: a role trusts an identity provider that serves everyone (a public code host), and
+///   no condition says whose workflows may come.
 pub fn derived(field: &str, view: &RecordView<'_>, activity: &Activity<'_>, registry: &Registry) -> Option<Value> {
     match field {
         "session" => text(activity.session),
@@ -98,6 +101,7 @@ pub fn derived(field: &str, view: &RecordView<'_>, activity: &Activity<'_>, regi
         "grant_public" => Some(grants::of(view, activity, registry).public.into()),
         "grant_external" => Some(grants::of(view, activity, registry).external.into()),
         "trust_public" => trust(view, activity, registry).map(|facts| facts.public_principal.into()),
+        "trust_any_workflow" => trust(view, activity, registry).map(|facts| trusts_any_workflow(&facts).into()),
         "trust_external" => trust(view, activity, registry).map(|facts| (!facts.external_accounts.is_empty()).into()),
         "trust_unguarded" => trust(view, activity, registry).map(|facts| (!facts.unguarded_accounts.is_empty()).into()),
         "cidr_world" => Some(network::opened_to_the_world(view).is_some().into()),
@@ -106,6 +110,8 @@ pub fn derived(field: &str, view: &RecordView<'_>, activity: &Activity<'_>, regi
         "named_secrets" => list(named_secrets(view)),
         "cross_account" => cross_account(view, activity).map(Value::Bool),
         "trail_blinded" => trail_blinded(view).map(Value::Bool),
+        "agent_family" => text(AgentFamily::of(activity.user_agent).as_str()),
+        "source_class" => text(SourceClass::of(activity.source).as_str()),
         "expires_soon" => Some(expires_soon(view).into()),
         "foreign_layer" => Some(foreign_layer(view, activity, registry).into()),
         _ => None,
@@ -159,8 +165,14 @@ fn is_instance_session(view: &RecordView<'_>, activity: &Activity<'_>) -> bool {
 
 fn target_is_caller(view: &RecordView<'_>, activity: &Activity<'_>) -> Option<bool> {
     let caller = view.text("userIdentity.userName").unwrap_or_default();
+    let is_user = activity.principal_kind == PrincipalKind::IamUser;
     match view.text("requestParameters.userName") {
-        Some(target) => Some(activity.principal_kind == PrincipalKind::IamUser && caller.eq_ignore_ascii_case(target)),
+        Some(target) => Some(is_user && caller.eq_ignore_ascii_case(target)),
+        // The call names a device and no user: only a device that bears the caller's name tells whose it is.
+        None if activity.call == "DeleteVirtualMFADevice" => {
+            let device = view.text("requestParameters.serialNumber")?.rsplit('/').next()?;
+            (is_user && !caller.is_empty() && device.eq_ignore_ascii_case(caller)).then_some(true)
+        }
         None => matches!(activity.principal_kind, PrincipalKind::IamUser | PrincipalKind::Root).then_some(true),
     }
 }
@@ -202,6 +214,12 @@ fn trust(view: &RecordView<'_>, activity: &Activity<'_>, registry: &Registry) ->
     PolicyFacts::of(view.value(path)?, activity.account, &registry.accounts)
 }
 
+fn trusts_any_workflow(facts: &PolicyFacts) -> bool {
+    const SERVE_EVERYONE: [&str; 4] =
+        ["token.actions.githubusercontent.com", "gitlab.com", "app.terraform.io", "api.bitbucket.org"];
+    facts.unguarded_federated.iter().any(|provider| SERVE_EVERYONE.iter().any(|known| provider.ends_with(known)))
+}
+
 fn named_secrets<'v>(view: &'v RecordView<'_>) -> impl Iterator<Item = &'v str> {
     ["secretId", "secretIdList", "name", "names", "path"]
         .into_iter()
@@ -213,19 +231,27 @@ fn cross_account(view: &RecordView<'_>, activity: &Activity<'_>) -> Option<bool>
     is_account(activity.account).then_some(caller != activity.account)
 }
 
-/// Whether selectors leave management events out; `None` when the call sets none.
+/// Whether selectors leave out management events, or those among them that change something; `None` when the call sets none.
 fn trail_blinded(view: &RecordView<'_>) -> Option<bool> {
     if let Some(selectors) = view.value("requestParameters.eventSelectors").and_then(Value::as_array) {
-        let records = |selector: &Value| !is_false(selector.get("includeManagementEvents"));
+        let records = |selector: &Value| {
+            let reads_only = selector.get("readWriteType").and_then(Value::as_str) == Some("ReadOnly");
+            !reads_only && !is_false(selector.get("includeManagementEvents"))
+        };
         return Some(!selectors.iter().any(records));
     }
     let selectors = view.value("requestParameters.advancedEventSelectors")?.as_array()?;
     let records = |selector: &Value| {
-        let fields = selector.get("fieldSelectors").and_then(Value::as_array);
-        fields.into_iter().flatten().any(|field| {
-            field.get("field").and_then(Value::as_str) == Some("eventCategory")
-                && each(field.get("equals").unwrap_or(&Value::Null)).iter().any(|category| category == "Management")
-        })
+        let fields = || selector.get("fieldSelectors").and_then(Value::as_array).into_iter().flatten();
+        let lists = |name: &str, test: &str, value: &str| {
+            fields().any(|field| {
+                field.get("field").and_then(Value::as_str) == Some(name)
+                    && each(field.get(test).unwrap_or(&Value::Null)).iter().any(|listed| listed == value)
+            })
+        };
+        let reads_only = (lists("readOnly", "equals", "true") && !lists("readOnly", "equals", "false"))
+            || lists("readOnly", "notEquals", "false");
+        lists("eventCategory", "equals", "Management") && !reads_only
     };
     Some(!selectors.iter().any(records))
 }

@@ -43,6 +43,8 @@ pub enum Problem {
     MissingSelection(String),
     #[error("`{word}` is not a {scale}")]
     UnknownWord { word: String, scale: &'static str },
+    #[error("`{word}` is not a predicate; the nearest are {}", nearest.join(", "))]
+    UnknownPredicate { word: String, nearest: Vec<&'static str> },
     #[error("written for log source `{0}`, not for aws/cloudtrail")]
     LogSource(String),
     #[error("the id or name `{0}` is taken by an earlier rule")]

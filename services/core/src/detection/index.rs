@@ -30,25 +30,29 @@ impl Index {
         }
     }
 
-    /// Calls `visit` with every rule that could match; with some of them more than once.
-    pub(crate) fn candidates(&self, source: &str, name: &str, call: &str, mut visit: impl FnMut(u16)) {
-        let source = source_hash(source);
-        let hashed = fold_hash(name);
+    /// Calls `visit` with every rule that could match; with some of them more than once. Sources are those of
+    /// the record and of the activity, which also knows other partitions' domains; names are with and without
+    /// their version.
+    pub(crate) fn candidates(&self, sources: [&str; 2], names: [&str; 2], mut visit: impl FnMut(u16)) {
         let mut look = |key| {
             if let Some(rules) = self.by_key.get(&key) {
                 rules.iter().copied().for_each(&mut visit);
             }
         };
-        look(key_hash(Some(source), None));
-        look(key_hash(Some(source), Some(hashed)));
-        look(key_hash(None, Some(hashed)));
-        if call != name {
-            let hashed = fold_hash(call);
-            look(key_hash(Some(source), Some(hashed)));
-            look(key_hash(None, Some(hashed)));
+        let sources = both(sources.map(source_hash));
+        let names = both(names.map(fold_hash));
+        for source in sources.into_iter().flatten() {
+            look(key_hash(Some(source), None));
+            names.into_iter().flatten().for_each(|name| look(key_hash(Some(source), Some(name))));
         }
+        names.into_iter().flatten().for_each(|name| look(key_hash(None, Some(name))));
         self.always.iter().copied().for_each(visit);
     }
+}
+
+/// The second only where it differs from the first.
+fn both([first, second]: [u64; 2]) -> [Option<u64>; 2] {
+    [Some(first), (second != first).then_some(second)]
 }
 
 /// `iam.amazonaws.com` and `iam` alike, so that keys over `eventSource` and over the service meet.

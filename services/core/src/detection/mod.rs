@@ -67,3 +67,10 @@ pub struct Rule {
     /// For a first-seen rule: the feature that makes its match a detection when it is 1.
     pub first_seen: Option<Feature>,
 }
+
+impl Rule {
+    /// Whether a match can be a detection at all: base rules of correlations and silenced rules never are.
+    pub fn can_fire(&self) -> bool {
+        self.raises || self.first_seen.is_some()
+    }
+}

@@ -150,6 +150,15 @@ impl RuleSet {
         true
     }
 
+    /// Whether a rule matches because an account is foreign. Rules run before it is known whose trails an input
+    /// holds, so such a match may have to be taken back.
+    pub fn is_about_outsiders(&self, rule: RuleIndex) -> bool {
+        const FIELDS: [&str; 3] =
+            ["trailwarden.grant_external", "trailwarden.trust_external", "trailwarden.trust_unguarded"];
+        let detection = self.detections.get(usize::from(rule.0)).and_then(Option::as_ref);
+        detection.is_some_and(|detection| detection.program.asks_for(&FIELDS))
+    }
+
     /// Every rule, by [`RuleIndex`].
     pub fn rules(&self) -> &[Rule] {
         &self.rules
@@ -184,7 +193,7 @@ impl RuleSet {
         let event = Event { view, activity, registry };
         let start = out.len();
         let head = &view.head;
-        self.index.candidates(head.event_source, head.event_name, activity.call, |rule| {
+        self.index.candidates([head.event_source, activity.service], [head.event_name, activity.call], |rule| {
             let Some(Some(detection)) = self.detections.get(usize::from(rule)) else {
                 return;
             };

@@ -36,6 +36,17 @@ fn one_detection_by_who_made_the_call() {
 }
 
 #[test]
+fn a_first_seen_rule_that_fired_counts_like_any_other_and_a_base_rule_never_does() {
+    let mut first_seen = single(Caller::Key, Medium);
+    first_seen.rules[0].raises = false;
+    first_seen.rules[0].first_seen = Some(Feature::FirstRegionAccount);
+    assert_eq!(said(&first_seen.judged()), (Medium, Suspicious));
+    let mut base = single(Caller::Key, Medium);
+    base.rules[0].raises = false;
+    assert_ne!(base.judged().reasons, single(Caller::Key, Medium).judged().reasons);
+}
+
+#[test]
 fn the_registry_lowers_by_one_step_and_no_more() {
     for (severity, expected) in [(Low, Informational), (Medium, Low), (High, Medium), (Critical, High)] {
         for is_automation in [true, false] {

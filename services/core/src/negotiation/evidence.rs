@@ -55,7 +55,7 @@ impl EvidencePack {
     }
 }
 
-/// SHA-256 over the parts, each closed by a zero byte, hex.
+/// SHA-256 over the parts, a zero byte between each two, hex.
 pub(super) fn sha256_hex(parts: &[&[u8]]) -> String {
     let mut hasher = Sha256::new();
     for (index, part) in parts.iter().enumerate() {

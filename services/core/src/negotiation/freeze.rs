@@ -88,6 +88,16 @@ pub(super) fn short_name(id: &str) -> &str {
     id.rsplit_once('/').map_or(id, |(_, name)| name)
 }
 
+/// What tells a resource from others of its kind. Calls give IAM's names, keys and trails with or without what
+/// stands before the last `/`; elsewhere the path is part of the name.
+pub(super) fn own_name(kind: ResourceKind, id: &str) -> &str {
+    use ResourceKind as K;
+    match kind {
+        K::User | K::Role | K::LoginProfile | K::Policy | K::KmsKey | K::Trail => short_name(id),
+        _ => id,
+    }
+}
+
 /// Whether a role belongs to IAM Identity Center. AWS reserves the path; nobody else can create a role in it. Other
 /// federated callers are not counted: an intruder can make federation tokens and identity providers.
 fn is_workforce(kind: PrincipalKind, principal: &str) -> bool {
@@ -186,7 +196,7 @@ impl<'a> Freezer<'a> {
                 self.evidence.unknown_detections = self.evidence.unknown_detections.saturating_add(1);
                 continue;
             };
-            if rule.raises {
+            if rule.can_fire() {
                 self.evidence.floor = self.evidence.floor.max(rule.floor);
             }
             if let Some(handle) = self.rules.get(index) {
@@ -337,7 +347,7 @@ impl<'a> Freezer<'a> {
 
     fn resource(&mut self, resource: &'a Resource) -> Handle {
         let next = Handle::at(HandleKind::Resource, self.evidence.resources.len());
-        let key = (resource.kind, resource.account.as_str(), short_name(&resource.id));
+        let key = (resource.kind, resource.account.as_str(), own_name(resource.kind, &resource.id));
         let handle = *self.resources.entry(key).or_insert(next);
         if handle == next {
             let account = self.account(&resource.account);

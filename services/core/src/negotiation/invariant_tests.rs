@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::brain::{Claim, Lean, Opinion, Pick, TechniqueClaim};
-use super::fixtures::{CALLERS, Caller, Scene, resource, rule, user};
+use super::fixtures::{CALLERS, Caller, Scene, resource, rule, single, user};
 use super::machine::{Ask, Message, Question, Reply, Step};
 use super::pool::{CAPS, Prior, logit};
 use super::predicate::{Predicate, Strength};
@@ -187,7 +187,7 @@ fn missing(ask: &Ask) -> Message {
 
 fn floor(scene: &Scene) -> Severity {
     let matched = scene.signals.iter().flat_map(|signal| &signal.detections);
-    let rules = matched.filter_map(|index| scene.rules.get(usize::from(index.0))).filter(|rule| rule.raises);
+    let rules = matched.filter_map(|index| scene.rules.get(usize::from(index.0))).filter(|rule| rule.can_fire());
     rules.filter_map(|rule| rule.floor).max().unwrap_or(Severity::Informational)
 }
 
@@ -345,5 +345,20 @@ proptest! {
         prop_assert!(pack.evidence().events.len() <= super::evidence::EVENTS_MAX);
         let events = pack.evidence().events.len() + pack.evidence().further_events as usize;
         prop_assert_eq!(events, scene.signals.len());
+    }
+}
+
+#[test]
+fn paths_are_part_of_names_but_for_iam_keys_and_trails() {
+    for (kind, ids, handles) in [
+        (ResourceKind::Secret, ["prod/db/password", "staging/db/password"], 2),
+        (ResourceKind::Parameter, ["/prod/token", "/staging/token"], 2),
+        (ResourceKind::Role, ["deploy", "arn:aws:iam::111122223333:role/ci/deploy"], 1),
+        (ResourceKind::Trail, ["audit", "arn:aws:cloudtrail:eu-west-1:111122223333:trail/audit"], 1),
+    ] {
+        let mut scene = single(Caller::Key, Severity::High);
+        scene.signals[0].details.resources = ids.map(|id| resource(kind, id, false)).to_vec();
+        let (pack, _) = freeze::freeze(&scene.case(), &scene.rules, &scene.registry, &Vocabulary::builtin());
+        assert_eq!(pack.evidence().resources.len(), handles, "{ids:?}");
     }
 }

@@ -4,7 +4,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::brain::Pick;
 use super::evidence::{Event, Evidence, Outcome};
-use super::freeze::{Handles, account_of, short_name};
+use super::freeze::{Handles, account_of, own_name, short_name};
 use super::handle::{Handle, HandleKind};
 use super::predicate::Predicate;
 use crate::activity::PrincipalKind;
@@ -54,7 +54,7 @@ pub(super) fn options(evidence: &Evidence, handles: &Handles) -> Vec<PlanOption>
     let mut known: FxHashSet<(Playbook, String, String)> = FxHashSet::default();
     options.retain(|option| {
         target(handles, option).is_some_and(|target| {
-            let name = short_name(&target.id).to_owned();
+            let name = own_name(target.kind, &target.id).to_owned();
             known.insert((option.playbook, target.account, name))
         })
     });
@@ -168,6 +168,11 @@ fn fitting(evidence: &Evidence, handles: &Handles, event: &Event) -> Vec<(Playbo
             let Some(card) = evidence.resource(used.resource) else {
                 continue;
             };
+            // Only lasting keys can be disabled; temporary ones end with their role's sessions.
+            if card.kind == ResourceKind::AccessKey && !handles.resources[used.resource.index()].id.starts_with("AKIA")
+            {
+                continue;
+            }
             let playbooks = Playbook::ALL.iter().filter(|playbook| playbook.target_kind() == card.kind);
             let answering = playbooks.filter(|playbook| answers(evidence, event, **playbook, used.created));
             fitting.extend(answering.map(|playbook| (*playbook, used.resource)));

@@ -53,7 +53,7 @@ pub(super) fn finite(score: f64) -> f64 {
 
 /// A rule that is a detection of its own.
 pub(super) fn raised(rules: &[Rule], index: RuleIndex) -> Option<&Rule> {
-    rules.get(usize::from(index.0)).filter(|rule| rule.raises)
+    rules.get(usize::from(index.0)).filter(|rule| rule.can_fire())
 }
 
 /// Technique ids in ATT&CK's form (`T1098`, `T1098.001`).

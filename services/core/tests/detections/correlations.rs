@@ -99,7 +99,7 @@ fn event_counts_slide_and_keep_groups_apart() {
 
 #[test]
 fn value_counts_count_distinct_values() {
-    let count = "{type: value_count, rules: [a], group-by: [trailwarden.principal], timespan: 10s,
+    let count = "{type: value_count, rules: [a], group-by: [userIdentity.arn], timespan: 10s,
         condition: {field: requestParameters.name, gte: 2}}";
     check(
         count,

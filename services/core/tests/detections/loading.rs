@@ -127,6 +127,10 @@ fn what_is_wrong_is_told_apart() {
     assert!(matches!(with("trailwarden: {first_seen: principal_age}"), Problem::UnknownWord { .. }));
     assert!(matches!(with("trailwarden: {first_seen: first_api_account, raises: true}"), Problem::Contradiction(_)));
     assert!(is_shape(with("trailwarden: {predicate: 'Two Words'}")));
+    let misspelt = with("trailwarden: {predicate: loging_tamper}");
+    assert!(
+        matches!(misspelt, Problem::UnknownPredicate { nearest, .. } if nearest.first() == Some(&"logging_tamper"))
+    );
     assert_eq!(with("logsource: {product: windows}"), Problem::LogSource("windows".to_owned()));
     assert!(matches!(problem(&format!("{valid}---\n{valid}")), Problem::Duplicate(_)));
 }

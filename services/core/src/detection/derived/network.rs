@@ -7,7 +7,7 @@ use crate::record::RecordView;
 /// Deepest nesting of request parameters that is searched; the deepest real shape has 7 levels.
 const DEPTH_MAX: u32 = 16;
 
-/// What a call opens to any address with a prefix of 0 bits, the gravest first: `all`, `remote_access`,
+/// What a call opens to the world (see [`is_world`]), the gravest first: `all`, `remote_access`,
 /// `database`, `other`, `web`. `None` when it opens nothing to the world.
 pub(super) fn opened_to_the_world(view: &RecordView<'_>) -> Option<&'static str> {
     let mut worst = None;
@@ -59,7 +59,7 @@ fn search<'v>(value: &'v Value, ports: Ports<'v>, depth: u32, worst: &mut Option
             };
             for (name, value) in fields {
                 match value {
-                    Value::String(address) if is_address_field(name) && address.ends_with("/0") => {
+                    Value::String(address) if is_address_field(name) && is_world(address) => {
                         *worst = (*worst).max(Some(exposure(ports, name)));
                     }
                     Value::Array(_) | Value::Object(_) => search(value, ports, depth + 1, worst),
@@ -69,6 +69,11 @@ fn search<'v>(value: &'v Value, ports: Ports<'v>, depth: u32, worst: &mut Option
         }
         _ => {}
     }
+}
+
+/// Prefixes of 0 bits, and of 1: two halves of the internet are the whole under another name.
+fn is_world(network: &str) -> bool {
+    network.rsplit_once('/').is_some_and(|(_, prefix)| prefix.parse::<u8>().is_ok_and(|bits| bits <= 1))
 }
 
 fn is_address_field(name: &str) -> bool {

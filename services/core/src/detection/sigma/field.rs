@@ -95,7 +95,7 @@ impl Field {
         match &self.place {
             Place::Head(_) | Place::Activity(_) => 1,
             Place::Derived("credential" | "mfa" | "denied" | "failed") => 4,
-            Place::Derived("access" | "instance_session" | "agent_family" | "source_class") => 20,
+            Place::Derived("instance_session" | "agent_family" | "source_class") => 20,
             // The first look builds the tree.
             Place::Tree(_) => 100,
             Place::Derived(_) => 200,

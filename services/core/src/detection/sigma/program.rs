@@ -61,6 +61,11 @@ impl Program {
         Ok(Self { selections, condition: Some(condition) })
     }
 
+    /// Whether any selection looks at one of these fields.
+    pub(crate) fn asks_for(&self, fields: &[&str]) -> bool {
+        self.selections.iter().any(|selection| selection.asks_for(fields))
+    }
+
     pub(crate) fn matches(&self, event: &Event<'_>) -> bool {
         self.condition.as_ref().is_none_or(|condition| self.holds(condition, event))
     }

@@ -7,6 +7,7 @@ use crate::detection::correlation::Correlation;
 use crate::detection::error::Problem;
 use crate::feature::Feature;
 use crate::level::Severity;
+use crate::negotiation::predicate::Predicate;
 
 const TEXT_BYTES_MAX: usize = 16 * 1024;
 const LABELS_MAX: usize = 200;
@@ -106,6 +107,9 @@ impl Extension {
         if predicate.is_some_and(|text| !is_word(text)) {
             return Err(wrong_shape("predicate", "a word of lower-case letters, digits and underscores"));
         }
+        if let Some(word) = predicate.filter(|word| Predicate::named(word).is_none()) {
+            return Err(Problem::UnknownPredicate { word: word.to_owned(), nearest: nearest_predicates(word) });
+        }
         Ok(Self {
             predicate: predicate.map(str::to_owned),
             floor: node.text("floor")?.map(severity).transpose()?,
@@ -113,6 +117,28 @@ impl Extension {
             first_seen: node.text("first_seen")?.map(first_seen_feature).transpose()?,
         })
     }
+}
+
+/// The three predicates that differ from a word by the fewest letters.
+fn nearest_predicates(word: &str) -> Vec<&'static str> {
+    let mut names: Vec<_> = Predicate::ALL.iter().map(|predicate| predicate.name()).collect();
+    names.sort_by_cached_key(|name| (edits(word, name), *name));
+    names.truncate(3);
+    names
+}
+
+/// Letters to add, drop or change to make one word the other.
+fn edits(left: &str, right: &str) -> usize {
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (place, byte) in left.bytes().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], place + 1);
+        for (column, other) in right.bytes().enumerate() {
+            let changed = diagonal + usize::from(byte != other);
+            diagonal = row[column + 1];
+            row[column + 1] = changed.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row[right.len()]
 }
 
 fn severity(word: &str) -> Result<Severity, Problem> {

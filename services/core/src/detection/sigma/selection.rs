@@ -48,6 +48,13 @@ impl Selection {
         }
     }
 
+    pub(crate) fn asks_for(&self, fields: &[&str]) -> bool {
+        match self {
+            Self::All(parts) | Self::Any(parts) => parts.iter().any(|part| part.asks_for(fields)),
+            Self::Field(test) => fields.contains(&test.field.name()),
+        }
+    }
+
     fn map(name: &str, entries: &[(String, Node)]) -> Result<Self, Problem> {
         if entries.is_empty() || entries.len() > TESTS_MAX {
             return Err(wrong_shape(name, "a map with 1 to 1000 fields"));
