@@ -4,7 +4,7 @@
 default:
     @just --list --unsorted
 
-# Scan the incident that ships with the repository, write its report
+# Generate an organisation, plant attacks, find them, write a report
 demo *arguments:
     cargo run --release -- demo {{arguments}}
 
@@ -32,6 +32,18 @@ lint:
 detections *arguments:
     cargo run --locked --release -p trailwarden-tests --bin detections -- {{arguments}}
 
-# Throughput on repeated data, stage by stage
+# Write the logs of an invented organisation with attacks in them, and the truth about them: `just generate target/logs`
+generate out *arguments:
+    cargo run --release -- lab generate --out {{out}} {{arguments}}
+
+# Train the model that ships, from nothing
+train:
+    cargo run --release -- lab train --out services/scorer/bundle/default.bundle
+
+# Measure every detector by the published protocol; writes target/evaluation.md and .html
+evaluate *arguments:
+    cargo run --release -- lab evaluate --markdown target/evaluation.md --report target/evaluation.html {{arguments}}
+
+# Throughput on generated logs (or on files, repeated), stage by stage
 bench *arguments:
     cargo run --locked --release -p trailwarden-tests --bin bench -- {{arguments}}

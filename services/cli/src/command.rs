@@ -133,18 +133,14 @@ pub fn scan(request: ScanRequest, surroundings: &Surroundings<'_>) -> Result<Exi
     Ok(exit_code(&findings, request.fail_on))
 }
 
-/// Scans the incident that ships with the program.
-pub fn demo(seed: Option<u64>, report_path: &Path, surroundings: &Surroundings<'_>) -> Result<ExitCode> {
-    if seed.is_some() {
-        bail!(
-            "`demo --seed` waits for the log generator, which is not built yet; without it, demo scans the authored incident"
-        );
-    }
+/// Generates an organisation, plants attacks in it, scans it, and shows what was planted against what was found.
+pub fn demo(seed: u64, report_path: &Path, surroundings: &Surroundings<'_>) -> Result<ExitCode> {
     let scanner = Scanner::from_config(demo::config())?;
     let mut report_file = create(report_path)?;
+    let organisation = demo::Organisation::generate(seed)?;
     let mut findings =
-        scanner.scan(&demo::inputs(), surroundings.now, &|_| {}, Outputs::default()).context("the demo")?;
-    findings.planted = Some(demo::planted(&findings)?);
+        scanner.scan(&organisation.inputs(), surroundings.now, &|_| {}, Outputs::default()).context("the demo")?;
+    findings.planted = Some(organisation.planted(&findings));
     report_file.write_all(report::html(&findings).as_bytes()).context("could not write the report")?;
     finish(Some(report_file), Some(report_path))?;
 
@@ -242,7 +238,7 @@ impl Write for Printed {
 }
 
 /// Prints; `false` when the reader has gone, which is the reader's right.
-fn print(text: &str) -> Result<bool> {
+pub(crate) fn print(text: &str) -> Result<bool> {
     let mut printed = Printed::default();
     printed.write_all(text.as_bytes()).and_then(|()| printed.flush()).context("could not write to standard output")?;
     Ok(!printed.is_closed)

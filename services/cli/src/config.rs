@@ -35,6 +35,7 @@ pub struct Config {
     pub detections: Detections,
     pub organisation: Organisation,
     pub features: Features,
+    pub model: Model,
     pub cases: Cases,
     pub routing: Routing,
 }
@@ -79,6 +80,25 @@ pub struct Organisation {
 #[serde(deny_unknown_fields)]
 pub struct Features {
     pub warm_up_h: u32,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    #[serde(rename = "use")]
+    pub used: Used,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bundle: Option<PathBuf>,
+}
+
+/// How much of the model is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Used {
+    #[default]
+    Trees,
+    All,
+    None,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

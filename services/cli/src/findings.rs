@@ -24,6 +24,8 @@ pub struct Findings {
     /// Trailwarden's version.
     pub version: String,
     pub feature_schema_version: u32,
+    /// The model bundle that scored; `None` where rules spoke alone.
+    pub model: Option<String>,
     pub input: Input,
     pub levels: LevelCounts,
     pub histogram: Histogram,

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use clap::{Args, Parser, Subcommand};
 use trailwarden::command::{self, Surroundings};
+use trailwarden::lab;
 use trailwarden_core::level::Verdict;
 use trailwarden_core::time::Timestamp;
 
@@ -24,7 +25,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Scan the incident that comes with the program: no server, no network, no files of yours
+    /// Generate an organisation, plant attacks, find them: no server, no network, no files of yours
     Demo(Demo),
     /// Scan files or folders of CloudTrail and print the cases that matter
     Scan(Scan),
@@ -33,8 +34,9 @@ enum Command {
     Config(Config),
     /// Run as a service (not built yet)
     Run(Unbuilt),
-    /// Generate logs, train, evaluate, tune (not built yet)
-    Lab(Unbuilt),
+    /// Offline: generate logs, train a model, evaluate
+    #[command(subcommand)]
+    Lab(Lab),
     /// List, watch, label, approve and undo cases of a running service (not built yet)
     Case(Unbuilt),
     /// Check the servers that a service needs (not built yet)
@@ -43,9 +45,9 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct Demo {
-    /// Seed of a generated organisation; the incident that ships is authored and has none
-    #[arg(long, value_name = "N")]
-    seed: Option<u64>,
+    /// Another seed is another organisation with other attacks
+    #[arg(long, value_name = "N", default_value_t = trailwarden::demo::SEED)]
+    seed: u64,
     /// Where to write the HTML report
     #[arg(long, value_name = "FILE", default_value = "trailwarden-demo.html")]
     report: PathBuf,
@@ -93,6 +95,60 @@ enum Config {
     },
 }
 
+#[derive(Debug, Subcommand)]
+enum Lab {
+    /// Write logs of an invented organisation with attacks in them, in the S3 layout, and the truth about them
+    Generate(Generate),
+    /// Train the model from nothing, on generated organisations
+    Train(Train),
+    /// Measure every detector by the published protocol and write the table
+    Evaluate(Evaluate),
+    /// Search for better settings (not built yet)
+    Tune(Unbuilt),
+}
+
+#[derive(Debug, Args)]
+struct Generate {
+    /// Where to write; a new or empty folder
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Events in all, attacks included
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    events: u64,
+    /// Accounts of the organisation
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    accounts: usize,
+    /// Days of logs; the first 40 % hold no attack
+    #[arg(long, value_name = "N", default_value_t = 28)]
+    days: u32,
+    /// The same seed and settings give the same bytes
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    seed: u64,
+    /// How strange the innocent are, and how careful the attackers
+    #[arg(long, value_enum, default_value = "hard")]
+    setting: lab::Setting,
+}
+
+#[derive(Debug, Args)]
+struct Train {
+    /// Where to write the bundle
+    #[arg(long, value_name = "FILE", default_value = "trailwarden.bundle")]
+    out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct Evaluate {
+    /// Where to write the table as Markdown
+    #[arg(long, value_name = "FILE.md", default_value = "trailwarden-evaluation.md")]
+    markdown: PathBuf,
+    /// Where to write it as a page with plots
+    #[arg(long, value_name = "FILE.html", default_value = "trailwarden-evaluation.html")]
+    report: PathBuf,
+    /// Innocent logs of a real account: how well can generated ones be told from them?
+    #[arg(long, value_name = "PATH")]
+    real: Option<PathBuf>,
+}
+
 /// Whatever is given to a command that is not there yet.
 #[derive(Debug, Args)]
 struct Unbuilt {
@@ -130,7 +186,15 @@ fn main() -> ExitCode {
         Command::Config(Config::Print { file }) => command::config_print(file.as_deref(), &surroundings),
         Command::Config(Config::Check { file }) => command::config_check(&file, &surroundings),
         Command::Run(_) => command::not_built("run", "the services and the message bus"),
-        Command::Lab(_) => command::not_built("lab", "the log generator and training"),
+        Command::Lab(Lab::Generate(asked)) => {
+            let Generate { out, events, accounts, days, seed, setting } = asked;
+            lab::generate(&out, &setting.settings(events, accounts, days, seed), &surroundings)
+        }
+        Command::Lab(Lab::Train(asked)) => lab::train(&asked.out, &surroundings),
+        Command::Lab(Lab::Evaluate(asked)) => {
+            lab::evaluate(&asked.markdown, &asked.report, asked.real.as_deref(), &surroundings)
+        }
+        Command::Lab(Lab::Tune(_)) => command::not_built("lab tune", "the search for settings"),
         Command::Case(_) => command::not_built("case", "the services and the message bus"),
         Command::Doctor(_) => command::not_built("doctor", "the services and the message bus"),
     };

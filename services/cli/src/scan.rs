@@ -1,8 +1,10 @@
 //! `scan`: from files to judged cases, in order of event time and in bounded memory.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 
 use rustc_hash::FxHashSet;
 use trailwarden_collector::{Input, Options, Progress, Summary, collect};
@@ -17,10 +19,11 @@ use trailwarden_core::level::{Level, Severity};
 use trailwarden_core::negotiation::negotiate_deterministically;
 use trailwarden_core::registry::Registry;
 use trailwarden_core::time::{MINUTE_MS, Timestamp};
+use trailwarden_pipeline::{Describer, Engine, Observer, WORTH_JUDGING, explain, is_worth_judging};
+use trailwarden_scorer::{Scorer, bundle};
 
 use crate::case_lines::CaseLines;
-use crate::config::Config;
-use crate::engine::{Engine, Observer};
+use crate::config::{self, Config, Used};
 use crate::event_lines::EventLines;
 use crate::findings::{Finding, Findings, Reject};
 use crate::lines::{EventLine, write_case};
@@ -40,6 +43,10 @@ pub enum Error {
     Rules(#[from] rules::Error),
     #[error(transparent)]
     Collect(#[from] trailwarden_collector::Error),
+    #[error("could not read the model bundle {}", path.display())]
+    Unreadable { path: PathBuf, source: io::Error },
+    #[error("the model bundle{}", path.as_ref().map(|path| format!(" {}", path.display())).unwrap_or_default())]
+    Model { path: Option<PathBuf>, source: trailwarden_scorer::Error },
     #[error("could not write {what}")]
     Write { what: &'static str, source: io::Error },
 }
@@ -51,6 +58,7 @@ pub struct Scanner {
     rules: RuleSet,
     vocabulary: Vocabulary,
     registry: Registry,
+    scorer: Option<Scorer>,
 }
 
 /// Where lines go, as they are found.
@@ -61,11 +69,17 @@ pub struct Outputs<'a> {
 }
 
 impl Scanner {
-    /// Loads the rules that the configuration names.
+    /// Loads the rules and the model that the configuration names.
     pub fn from_config(config: Config) -> Result<Self, Error> {
         let rules = rules::load(&config.detections)?;
         let registry = config.registry();
-        Ok(Self { config, rules, vocabulary: Vocabulary::builtin(), registry })
+        let scorer = scorer(&config.model)?;
+        Ok(Self { config, rules, vocabulary: Vocabulary::builtin(), registry, scorer })
+    }
+
+    /// The name of the model bundle that scores, if one does.
+    pub fn model(&self) -> Option<&str> {
+        self.scorer.as_ref().map(Scorer::name)
     }
 
     pub fn rules(&self) -> &RuleSet {
@@ -86,7 +100,9 @@ impl Scanner {
             length_h_max: self.config.cases.hours_max,
             ..case::Limits::default()
         };
-        Engine::new(&self.rules, &self.vocabulary, baseline, cases, now.plus_ms(CLOCK_SKEW_MS), accounts)
+        let horizon = now.plus_ms(CLOCK_SKEW_MS);
+        let describer = Describer::new(&self.rules, &self.vocabulary, baseline, horizon, accounts);
+        Engine::new(describer, self.scorer.as_ref(), cases)
     }
 
     /// How inputs are read.
@@ -126,19 +142,41 @@ impl Scanner {
         })
     }
 
-    fn judge(&self, case: Case) -> Finding {
+    /// Judges a case; where it is grave enough to be read and the model has a part in it, with the model's reasons.
+    fn judge(&self, mut case: Case) -> Finding {
         let bounds = self.config.bounds();
         let rules = self.rules.rules();
-        let judgement = negotiate_deterministically(&case, rules, &self.registry, &self.vocabulary, &bounds);
+        let judged = |case: &Case| negotiate_deterministically(case, rules, &self.registry, &self.vocabulary, &bounds);
+        let mut judgement = judged(&case);
+        let is_read = judgement.severity >= Severity::Medium && case.learned.is_some_and(|p| p >= WORTH_JUDGING);
+        if let Some(scorer) = self.scorer.as_ref().filter(|_| is_read)
+            && explain(&mut case, scorer)
+        {
+            judgement = judged(&case);
+        }
         Finding::new(case, judgement)
     }
+}
 
-    /// Whether a case holds anything beside context: informational rules tell what surrounds a case and make none.
-    fn is_worth_judging(&self, case: &Case) -> bool {
-        let rules = self.rules.rules();
-        let mut detections = case.signals.iter().flat_map(|signal| &signal.detections);
-        detections.any(|rule| rules[usize::from(rule.0)].severity > Severity::Informational)
-    }
+/// The model that the configuration asks for.
+fn scorer(model: &config::Model) -> Result<Option<Scorer>, Error> {
+    let loaded = match (model.used, &model.bundle) {
+        (Used::None, _) => return Ok(None),
+        (_, None) => Scorer::builtin(),
+        (_, Some(path)) => {
+            let read = File::open(path).and_then(read_bundle);
+            Scorer::from_bytes(&read.map_err(|source| Error::Unreadable { path: path.clone(), source })?)
+        }
+    };
+    let scorer = loaded.map_err(|source| Error::Model { path: model.bundle.clone(), source })?;
+    Ok(Some(if model.used == Used::Trees { scorer.without_networks() } else { scorer }))
+}
+
+#[expect(clippy::disallowed_methods, reason = "capped by `take`, one byte beyond what is accepted")]
+fn read_bundle(file: File) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(bundle::BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// What a scan gathers on its way: lines out in order, and the findings worth keeping.
@@ -156,6 +194,7 @@ impl<'s, 'e, 'o> Gathered<'s, 'e, 'o> {
         let findings = Findings {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             feature_schema_version: SCHEMA_VERSION,
+            model: scanner.model().map(str::to_owned),
             rules: scanner.rules.rules().to_vec(),
             ..Findings::default()
         };
@@ -206,7 +245,7 @@ impl<'s, 'e, 'o> Gathered<'s, 'e, 'o> {
     /// Judges cases that ended. Those that begin before `settled` (all, without it) go out in order.
     fn cases(&mut self, ended: Vec<Case>, settled: Option<Timestamp>) -> Result<(), Error> {
         for case in ended {
-            if !self.scanner.is_worth_judging(&case) {
+            if !is_worth_judging(&case, self.scanner.rules.rules()) {
                 self.findings.tally.context_only += 1;
                 continue;
             }

@@ -8,6 +8,7 @@ use trailwarden_core::activity::Activity;
 use trailwarden_core::api::strip_version;
 use trailwarden_core::principal::{Caller, Identity};
 use trailwarden_core::record::{Head, RecordView};
+use trailwarden_core::resource::target;
 use trailwarden_core::time::Timestamp;
 
 use crate::parse::Record;
@@ -57,6 +58,7 @@ pub(crate) fn with_activity<R>(
         user_agent: head.user_agent.unwrap_or_default(),
         error_code: head.error_code.filter(|code| !code.is_empty()),
         read_only: record.read_only.0,
+        target: record.parts().request_parameters.and_then(target),
     };
     observe(&view, activity)
 }

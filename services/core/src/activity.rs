@@ -40,6 +40,8 @@ pub struct Activity<'a> {
     pub user_agent: &'a str,
     pub error_code: Option<&'a str>,
     pub read_only: Option<bool>,
+    /// Hash of the thing that the request names (see [`crate::resource::target`]); `None` when it names none.
+    pub target: Option<u64>,
 }
 
 impl Activity<'_> {

@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 use crate::activity::Activity;
 use crate::api::{AgentFamily, source_network};
 use crate::feature::{Feature, FeatureVector};
-use crate::hash::{hash64, hash64_of};
+use crate::hash::{TextHasher, hash64, hash64_of};
 use crate::time::{DAY_MS, HOUR_MS, SECOND_MS, Timestamp};
 
 /// How much is remembered. What goes beyond is forgotten oldest first and is unknown from then on.
@@ -23,13 +23,22 @@ pub struct Limits {
     pub accounts_max: usize,
     /// Distinct kinds of event that one hour may hold before the rest of that hour is left out (and counted).
     pub hour_kinds_max: usize,
-    /// Distinct values kept for one open vocabulary (source networks) of one profile.
+    /// Distinct values kept for one open vocabulary (source networks, programs) of one profile.
     pub values_max: usize,
+    /// Distinct things named in requests that are kept for one profile.
+    pub targets_max: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { warm_up_h: 7 * 24, principals_max: 16_384, accounts_max: 2_048, hour_kinds_max: 131_072, values_max: 64 }
+        Self {
+            warm_up_h: 7 * 24,
+            principals_max: 16_384,
+            accounts_max: 2_048,
+            hour_kinds_max: 131_072,
+            values_max: 64,
+            targets_max: 128,
+        }
     }
 }
 
@@ -37,11 +46,13 @@ impl Default for Limits {
 const HALF_LIFE_MS: f64 = 15.0 * DAY_MS as f64;
 /// APIs and regions are closed vocabularies, so this bound is for hostile names only.
 const CLOSED_VALUES_MAX: usize = 2_048;
+/// Beyond it a principal is no longer new; an age without bound would be a clock.
+const AGE_MS_MAX: i64 = 7 * DAY_MS;
 /// Fewer past events than this say nothing about habits.
 const EVENTS_MIN: f32 = 20.0;
 
 /// How often each value of one dimension was seen.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Counts<K> {
     seen: FxHashMap<K, Seen>,
     /// A value was forgotten: absence no longer proves that it is new.
@@ -55,6 +66,10 @@ struct Seen {
 }
 
 impl<K: Hash + Eq + Ord + Clone> Counts<K> {
+    fn new() -> Self {
+        Self { seen: FxHashMap::default(), evicted: false }
+    }
+
     fn add(&mut self, value: K, weight: f32, latest: Timestamp, values_max: usize) {
         let entry = self.seen.entry(value).or_insert(Seen { weight: 0.0, latest });
         entry.weight += weight;
@@ -108,6 +123,9 @@ struct Profile {
     networks: Counts<u64>,
     regions: Counts<u64>,
     agents: Counts<AgentFamily>,
+    services: Counts<u64>,
+    programs: Counts<u64>,
+    targets: Counts<u64>,
 }
 
 impl Profile {
@@ -119,10 +137,13 @@ impl Profile {
             events: 0.0,
             active_hours: 0.0,
             hours: [0.0; 24],
-            apis: Counts { seen: FxHashMap::default(), evicted: false },
-            networks: Counts { seen: FxHashMap::default(), evicted: false },
-            regions: Counts { seen: FxHashMap::default(), evicted: false },
-            agents: Counts { seen: FxHashMap::default(), evicted: false },
+            apis: Counts::new(),
+            networks: Counts::new(),
+            regions: Counts::new(),
+            agents: Counts::new(),
+            services: Counts::new(),
+            programs: Counts::new(),
+            targets: Counts::new(),
         }
     }
 
@@ -140,6 +161,9 @@ impl Profile {
         self.networks.decay(factor);
         self.regions.decay(factor);
         self.agents.decay(factor);
+        self.services.decay(factor);
+        self.programs.decay(factor);
+        self.targets.decay(factor);
         self.decayed_at = now;
     }
 
@@ -151,6 +175,11 @@ impl Profile {
         self.networks.add(kind.network, weight, times.latest, limits.values_max);
         self.regions.add(kind.region, weight, times.latest, CLOSED_VALUES_MAX);
         self.agents.add(kind.agent, weight, times.latest, CLOSED_VALUES_MAX);
+        self.services.add(kind.service, weight, times.latest, CLOSED_VALUES_MAX);
+        self.programs.add(kind.program, weight, times.latest, limits.values_max);
+        if let Some(target) = kind.target {
+            self.targets.add(target, weight, times.latest, limits.targets_max);
+        }
         if self.active_hours == 0.0 || hour_of(times.latest) != hour_of(self.latest) {
             self.active_hours += 1.0;
         }
@@ -178,6 +207,11 @@ pub struct EventKind {
     network: u64,
     region: u64,
     agent: AgentFamily,
+    service: u64,
+    /// The user agent without its digits.
+    program: u64,
+    /// The thing that the request names.
+    target: Option<u64>,
 }
 
 impl EventKind {
@@ -189,6 +223,11 @@ impl EventKind {
     /// The API's key.
     pub fn api(&self) -> u64 {
         self.api
+    }
+
+    /// The source network's key.
+    pub fn network(&self) -> u64 {
+        self.network
     }
 
     /// Who wrote the user agent.
@@ -205,8 +244,20 @@ impl EventKind {
             network: hash64(source_network(activity.source)),
             region: hash64(activity.region),
             agent: AgentFamily::of(activity.user_agent),
+            service: hash64(activity.service),
+            program: program(activity.user_agent),
+            target: activity.target,
         }
     }
+}
+
+/// A user agent without its digits, so that a program stays the same over its versions.
+fn program(user_agent: &str) -> u64 {
+    let mut hasher = TextHasher::default();
+    let start = &user_agent[..user_agent.floor_char_boundary(AgentFamily::BYTES_MAX)];
+    let words = start.split(|letter: char| letter.is_ascii_digit()).filter(|word| !word.is_empty());
+    words.for_each(|word| hasher.add(word));
+    hasher.finish()
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -228,6 +279,8 @@ pub struct Baseline {
     /// By kind of principal: the peers.
     peers: FxHashMap<u64, Profile>,
     left_out: u64,
+    /// A principal's profile was given up: that there is none no longer proves that it is new.
+    evicted: bool,
 }
 
 impl Baseline {
@@ -240,6 +293,7 @@ impl Baseline {
             accounts: FxHashMap::default(),
             peers: FxHashMap::default(),
             left_out: 0,
+            evicted: false,
         }
     }
 
@@ -289,6 +343,7 @@ impl Baseline {
             [(&mut self.principals, self.limits.principals_max), (&mut self.accounts, self.limits.accounts_max)]
         {
             if profiles.len() > profiles_max {
+                self.evicted = true;
                 evict_oldest(profiles, profiles_max - profiles_max / 8, |profile| profile.latest);
             }
         }
@@ -311,6 +366,14 @@ impl Baseline {
             set_new(features, Feature::FirstApiPrincipal, own.apis.is_new(&kind.api));
             set_new(features, Feature::FirstSourcePrincipal, own.networks.is_new(&kind.network));
             set_new(features, Feature::FirstAgentPrincipal, own.agents.is_new(&kind.agent));
+            features.set(Feature::ServiceRarityPrincipal, own.rarity(&own.services, &kind.service));
+            features.set(Feature::ProgramRarityPrincipal, own.rarity(&own.programs, &kind.program));
+            set_new(features, Feature::FirstServicePrincipal, own.services.is_new(&kind.service));
+            set_new(features, Feature::FirstProgramPrincipal, own.programs.is_new(&kind.program));
+            if let Some(target) = &kind.target {
+                features.set(Feature::TargetRarityPrincipal, own.rarity(&own.targets, target));
+                set_new(features, Feature::FirstTargetPrincipal, own.targets.is_new(target));
+            }
             features.set(Feature::HourShare, hour_share(own, now));
             features.set(Feature::HourRateRatio, events_last_hour as f32 / (own.events / own.active_hours.max(1.0)));
         }
@@ -321,9 +384,20 @@ impl Baseline {
             features.set(Feature::AgentRarityAccount, whole.rarity(&whole.agents, &kind.agent));
             set_new(features, Feature::FirstApiAccount, whole.apis.is_new(&kind.api));
             set_new(features, Feature::FirstRegionAccount, whole.regions.is_new(&kind.region));
-            // Without a profile the principal may be new or forgotten: that is no age.
-            if let Some(profile) = self.principals.get(&kind.principal) {
-                features.set(Feature::PrincipalAge, (now.since_ms(profile.first) / SECOND_MS) as f32);
+            features.set(Feature::ServiceRarityAccount, whole.rarity(&whole.services, &kind.service));
+            features.set(Feature::ProgramRarityAccount, whole.rarity(&whole.programs, &kind.program));
+            set_new(features, Feature::FirstSourceAccount, whole.networks.is_new(&kind.network));
+            if let Some(target) = &kind.target {
+                features.set(Feature::TargetRarityAccount, whole.rarity(&whole.targets, target));
+                set_new(features, Feature::FirstTargetAccount, whole.targets.is_new(target));
+            }
+            match self.principals.get(&kind.principal) {
+                Some(own) => {
+                    let age_ms = now.since_ms(own.first).min(AGE_MS_MAX);
+                    features.set(Feature::PrincipalAge, (age_ms / SECOND_MS) as f32);
+                }
+                None if !self.evicted => features.set(Feature::PrincipalAge, 0.0),
+                None => {}
             }
         }
         if let Some(peers) = peers {
@@ -361,7 +435,18 @@ mod tests {
     use crate::time::Timestamp;
 
     fn kind(api: u64, region: u64) -> EventKind {
-        EventKind { principal: 1, account: 2, caller: 0, api, network: 3, region, agent: AgentFamily::AwsCli }
+        EventKind {
+            principal: 1,
+            account: 2,
+            caller: 0,
+            api,
+            network: 3,
+            region,
+            agent: AgentFamily::AwsCli,
+            service: 4,
+            program: 5,
+            target: None,
+        }
     }
 
     fn at(hours: i64) -> Timestamp {

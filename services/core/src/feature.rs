@@ -2,7 +2,7 @@
 //! Features are computed from the past only; what needs history and has none is unknown, not zero.
 
 /// Version of the schema; a model bundle names the version it was trained on.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// What a feature describes about an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +78,16 @@ schema! {
     Listing10m: Frequency, "listing_10m", "10 min", "events", "calls of access level List by the principal in the window";
     Writing10m: Frequency, "writing_10m", "10 min", "events", "calls that change something by the principal in the window";
     DistinctApis10m: Frequency, "distinct_apis_10m", "10 min", "APIs", "distinct APIs the principal called in the window, of the 16 tracked";
+    DistinctTargets10m: Frequency, "distinct_targets_10m", "10 min", "things", "distinct things that the principal's requests named in the window, of the 24 tracked";
+    DistinctTargets1h: Frequency, "distinct_targets_1h", "1 h", "things", "as distinct_targets_10m";
+    DistinctSources1h: Frequency, "distinct_sources_1h", "1 h", "sources", "distinct sources of the principal in the window, of the 6 tracked";
+    DistinctSessions1h: Frequency, "distinct_sessions_1h", "1 h", "sessions", "distinct sessions of the principal in the window, of the 6 tracked";
+    Novel1h: Frequency, "novel_1h", "1 h", "events", "events of the principal in the window that were the first of their API, network, program or target, this one included";
+    SessionAge: Frequency, "session_age", "24 h", "s", "event time minus the session's first event, at most 24 h; a session idle for 24 h begins anew";
+    SessionMoved: Frequency, "session_moved", "24 h", "0 or 1", "1 when the session's first event came from another network";
+    SessionNovel: Frequency, "session_novel", "24 h", "events", "as novel_1h, of the session since it began, each further event counting down the sum by 1/64";
+    SessionSurprise: Frequency, "session_surprise", "session", "bits", "mean surprise of the session's events, the latest weighing 1/16; surprise is the mean of what is known of the principal's rarity of API, source, program and target, else of the account's";
+    SessionSurpriseMax: Frequency, "session_surprise_max", "session", "bits", "largest such surprise of the session, each further event taking 1/64 off";
     HourRateRatio: Frequency, "hour_rate_ratio", "1 h over epochs", "ratio", "events in the last hour over the principal's mean in its active hours";
 
     ApiRarityPrincipal: Scarcity, "api_rarity_principal", "epochs", "bits", "-log2((n(principal, api) + 1/2) / (n(principal) + 1))";
@@ -89,12 +99,23 @@ schema! {
     RegionRarityAccount: Scarcity, "region_rarity_account", "epochs", "bits", "as api_rarity_account, for the region";
     AgentRarityPrincipal: Scarcity, "agent_rarity_principal", "epochs", "bits", "as api_rarity_principal, for the user agent's family";
     AgentRarityAccount: Scarcity, "agent_rarity_account", "epochs", "bits", "as api_rarity_account, for the user agent's family";
+    ServiceRarityPrincipal: Scarcity, "service_rarity_principal", "epochs", "bits", "as api_rarity_principal, for the service";
+    ServiceRarityAccount: Scarcity, "service_rarity_account", "epochs", "bits", "as api_rarity_account, for the service";
+    ProgramRarityPrincipal: Scarcity, "program_rarity_principal", "epochs", "bits", "as api_rarity_principal, for the user agent without its digits";
+    ProgramRarityAccount: Scarcity, "program_rarity_account", "epochs", "bits", "as api_rarity_account, for the user agent without its digits";
+    TargetRarityPrincipal: Scarcity, "target_rarity_principal", "epochs", "bits", "as api_rarity_principal, for the thing that the request names";
+    TargetRarityAccount: Scarcity, "target_rarity_account", "epochs", "bits", "as api_rarity_account, for the thing that the request names";
+    FirstServicePrincipal: Scarcity, "first_service_principal", "epochs", "0 or 1", "1 when the principal has history and never called this service";
+    FirstProgramPrincipal: Scarcity, "first_program_principal", "epochs", "0 or 1", "1 when the principal has history and never used this program";
+    FirstTargetPrincipal: Scarcity, "first_target_principal", "epochs", "0 or 1", "1 when the principal has history and never named this thing";
+    FirstTargetAccount: Scarcity, "first_target_account", "epochs", "0 or 1", "1 when the account has history and nobody named this thing";
+    FirstSourceAccount: Scarcity, "first_source_account", "epochs", "0 or 1", "1 when the account has history and nobody came from this network";
     FirstApiPrincipal: Scarcity, "first_api_principal", "epochs", "0 or 1", "1 when the principal has history and never called this API";
     FirstApiAccount: Scarcity, "first_api_account", "epochs", "0 or 1", "1 when the account has history and nobody called this API";
     FirstSourcePrincipal: Scarcity, "first_source_principal", "epochs", "0 or 1", "1 when the principal has history and never came from this network";
     FirstRegionAccount: Scarcity, "first_region_account", "epochs", "0 or 1", "1 when the account has history and never used this region";
     FirstAgentPrincipal: Scarcity, "first_agent_principal", "epochs", "0 or 1", "1 when the principal has history and never used this agent family";
-    PrincipalAge: Scarcity, "principal_age", "epochs", "s", "event time minus the principal's first event, once the account has history";
+    PrincipalAge: Scarcity, "principal_age", "epochs", "s", "event time minus the principal's first event, at most 7 days, once the account has history; 0 for one never seen";
 
     CredentialKind: Categorical, "credential_kind", "none", "code", "ordinal of the credential";
     CallerKind: Categorical, "caller_kind", "none", "code", "ordinal of the principal's kind";
@@ -124,6 +145,16 @@ impl Default for FeatureVector {
 }
 
 impl FeatureVector {
+    /// All columns in the schema's order; NaN is unknown.
+    pub fn columns(&self) -> &[f32; Feature::COUNT] {
+        &self.0
+    }
+
+    /// As [`Self::columns`], to fill.
+    pub fn columns_mut(&mut self) -> &mut [f32; Feature::COUNT] {
+        &mut self.0
+    }
+
     pub fn set(&mut self, feature: Feature, value: f32) {
         self.0[feature as usize] = value;
     }

@@ -22,5 +22,6 @@ pub mod record;
 pub mod registry;
 mod repair;
 pub mod resource;
+pub mod sequence;
 pub mod time;
 pub mod window;

@@ -1,9 +1,14 @@
 //! What a call touched: the things a playbook can act on and a person asks about first.
 
-use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::activity::Activity;
+use crate::hash::hash64;
 use crate::policy::each;
 use crate::record::RecordView;
 
@@ -206,7 +211,82 @@ fn collect<'v>(value: &'v Value, path: &str, ids: &mut Vec<&'v str>) {
     }
 }
 
+/// Hash of the thing that a request names: the value of the alphabetically first top-level parameter whose name ends
+/// like one that identifies (`bucketName`, `secretId`, `roleArn`, `queueUrl`, ...). Rough on purpose: it tells one
+/// bucket from another for every service alike, at a fraction of the cost of [`touched`].
+///
+/// `parameters` is the JSON text of `requestParameters`; `None` when it names nothing.
+pub fn target(parameters: &str) -> Option<u64> {
+    let names: Names<'_> = serde_json::from_str(parameters).ok()?;
+    names.0.map(|(_, id)| hash64(&id))
+}
+
+/// How the names of parameters end that identify a thing.
+const IDENTIFYING: [&str; 6] = ["Name", "Id", "Arn", "ARN", "Url", "Identifier"];
+
+/// The first identifying parameter and its text.
+struct Names<'a>(Option<(Cow<'a, str>, Cow<'a, str>)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Names<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Names<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Names<'de>, A::Error> {
+                let mut first: Option<(Cow<'de, str>, Cow<'de, str>)> = None;
+                while let Some(Borrowed(name)) = map.next_key()? {
+                    let identifies = IDENTIFYING.iter().any(|end| name.ends_with(end));
+                    if !identifies || first.as_ref().is_some_and(|(earlier, _)| *earlier <= name) {
+                        map.next_value::<de::IgnoredAny>()?;
+                        continue;
+                    }
+                    let value: &'de RawValue = map.next_value()?;
+                    if let Ok(Borrowed(id)) = serde_json::from_str(value.get()) {
+                        first = Some((name, id));
+                    }
+                }
+                Ok(Names(first))
+            }
+        }
+        deserializer.deserialize_map(Visitor)
+    }
+}
+
+/// Text that is borrowed where it has no escapes.
+#[derive(Deserialize)]
+struct Borrowed<'a>(#[serde(borrow)] Cow<'a, str>);
+
 /// The longest start of an id that fits, cut between characters.
 fn cut(id: &str) -> &str {
     &id[..id.floor_char_boundary(ID_BYTES_MAX)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_target_is_what_the_request_names() {
+        for (parameters, name) in [
+            (r#"{"key":"a/b","bucketName":"ledger","Host":"x"}"#, Some("ledger")),
+            (
+                r#"{"roleSessionName":"s","roleArn":"arn:aws:iam::111122223333:role/r"}"#,
+                Some("arn:aws:iam::111122223333:role/r"),
+            ),
+            (r#"{"secretId":"caf\u00e9"}"#, Some("café")),
+            (r#"{"instanceId":{"a":1},"userName":"mia"}"#, Some("mia")),
+            (r#"{"maxResults":5}"#, None),
+            (r#"{"nameOfNothing":"x"}"#, None),
+            ("null", None),
+            ("[1]", None),
+            ("{", None),
+        ] {
+            assert_eq!(target(parameters), name.map(hash64), "{parameters}");
+        }
+    }
 }

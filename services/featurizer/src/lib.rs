@@ -9,6 +9,7 @@ use trailwarden_core::api::AccessLevel;
 use trailwarden_core::baseline::{Baseline, EventKind, Limits};
 use trailwarden_core::feature::{Feature, FeatureVector};
 use trailwarden_core::live::{Keys, LiveState};
+use trailwarden_core::sequence::Sequence;
 use trailwarden_core::time::{DAY_MS, Timestamp};
 
 /// Principals whose live windows are kept; beyond it those idle longest are forgotten.
@@ -38,6 +39,11 @@ impl Featurizer {
         }
     }
 
+    /// The latest event time that is believed.
+    pub fn horizon(&self) -> Timestamp {
+        self.horizon
+    }
+
     /// Principals whose live windows were given up for want of room.
     pub fn forgotten(&self) -> u64 {
         self.forgotten
@@ -53,7 +59,7 @@ impl Featurizer {
         let at = activity.event_time;
         let believable = at <= self.horizon;
         let kind = EventKind::of(activity);
-        let keys = Keys::of(activity, kind.api());
+        let keys = Keys::of(activity, &kind);
         let mut features = FeatureVector::default();
         if believable {
             // Folds the hour that ended, so that the epoch is right before it is read.
@@ -66,16 +72,27 @@ impl Featurizer {
                 self.live.entry(kind.principal()).or_insert_with(|| LiveState::new(at.min(self.horizon)))
             }
         };
-        if believable && state.latest().since_ms(at) < DAY_MS {
+        let taken = believable && state.latest().since_ms(at) < DAY_MS;
+        if taken {
             state.add(activity, &keys, access);
         }
         state.describe(activity, &keys, access, kind.agent(), &mut features);
         let events_last_hour = features.get(Feature::Principal1h).unwrap_or(0.0) as u32;
         self.baseline.describe(&kind, at, events_last_hour, &mut features);
+        if taken {
+            state.reflect(activity, &keys, access, kind.agent(), &mut features);
+        }
         if believable {
             self.baseline.add(kind, at);
         }
         features
+    }
+
+    /// The latest activities of the session of an event that was just taken in.
+    pub fn sequence(&self, activity: &Activity<'_>) -> Sequence {
+        let kind = EventKind::of(activity);
+        let state = self.live.get(&kind.principal());
+        state.and_then(|state| state.sequence(&Keys::of(activity, &kind))).copied().unwrap_or_default()
     }
 
     fn make_room(&mut self) {
@@ -118,6 +135,7 @@ mod tests {
             user_agent: "aws-cli/2",
             error_code: None,
             read_only: Some(true),
+            target: None,
         }
     }
 

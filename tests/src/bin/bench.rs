@@ -1,8 +1,8 @@
-//! Throughput of `scan`, stage by stage, over records repeated with new ids, accounts and times.
+//! Throughput of `scan`, stage by stage, over generated logs, or over records repeated with new ids, accounts and times.
 //!
-//! `bench [--events N] [--threads N] [--runs N] [--keep FILE] [FILE...]`: files hold a record a line; without any, the
-//! repository's own demo and control records are taken. Each stage is timed in turn within every run, so
-//! figures of one run compare; medians are printed, and one line of JSON last.
+//! `bench [--events N] [--threads N] [--runs N] [--keep FILE] [FILE...]`: files hold a record a line and are repeated;
+//! without any, an organisation's logs are generated (hard, 2.3 % attacks). Each stage is timed in turn within every
+//! run, so figures of one run compare; medians are printed, and one line of JSON last.
 
 #![allow(clippy::print_stdout, reason = "printing is what it is for")]
 #![allow(clippy::disallowed_methods, reason = "a bench is about time, and reads its own files")]
@@ -14,17 +14,19 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
-use trailwarden::config::Config;
+use trailwarden::config::{Config, Used};
 use trailwarden::scan::{Outputs, Scanner};
 use trailwarden_collector::{Input, Observe, collect};
 use trailwarden_core::activity::{Activity, Observation};
 use trailwarden_core::record::RecordView;
 use trailwarden_core::time::{DAY_MS, Timestamp};
-use trailwarden_tests::detection_figures::{control_files, lines};
-use trailwarden_tests::repository::root;
+use trailwarden_lab::generate::{Settings, generate};
+use trailwarden_tests::detection_figures::lines;
 
 const EVENTS_DEFAULT: usize = 1_000_000;
 const RUNS_DEFAULT: usize = 3;
+/// Of the generated organisation; none that the model was trained on.
+const SEED: u64 = 77;
 
 struct Options {
     events: usize,
@@ -38,24 +40,31 @@ struct Options {
 fn main() -> Result<()> {
     let options = options()?;
     let folder = tempfile::tempdir()?;
-    let path = options.keep.clone().unwrap_or_else(|| folder.path().join("repeated.jsonl"));
-    let bytes = write_repeated(&options, &path)?;
+    let path = options.keep.clone().unwrap_or_else(|| folder.path().join("logs"));
+    let (bytes, path) = match options.files.is_empty() {
+        true => {
+            let settings = Settings::new(options.events as u64, SEED);
+            (generate(&settings, &path)?.bytes, path.join("AWSLogs"))
+        }
+        false => (write_repeated(&options, &path)?, path),
+    };
     println!(
-        "{} events, {:.1} MB, {:.0} bytes an event, {} threads, medians of {} runs\n",
+        "{} events, {:.1} MB on disk, {} threads, medians of {} runs\n",
         options.events,
         bytes as f64 / 1e6,
-        bytes as f64 / options.events as f64,
         options.threads,
         options.runs
     );
 
     let mut config = Config::default();
     config.scan.threads = options.threads;
-    let scanner = Scanner::from_config(config)?;
+    let scanner = Scanner::from_config(config.clone())?;
+    config.model.used = Used::None;
+    let without_model = Scanner::from_config(config)?;
     let mut seconds = vec![Vec::new(); STAGES.len()];
     for _ in 0..options.runs {
         for (stage, seconds) in seconds.iter_mut().enumerate() {
-            seconds.push(run_stage(stage, &scanner, &path)?);
+            seconds.push(run_stage(stage, if stage < MODEL_STAGE { &without_model } else { &scanner }, &path)?);
         }
     }
     let medians: Vec<f64> = seconds.iter_mut().map(|seconds| median(seconds)).collect();
@@ -73,6 +82,8 @@ fn main() -> Result<()> {
         "read_events_per_s": (options.events as f64 / medians[0]).round(),
         "observe_events_per_s": (options.events as f64 / medians[1]).round(),
         "engine_events_per_s": (options.events as f64 / medians[2]).round(),
+        "model_us_per_event": ((medians[MODEL_STAGE] - medians[MODEL_STAGE - 1]) * 1e8 / options.events as f64).round() / 100.0,
+        "model": scanner.model(),
         "events_per_s": (options.events as f64 / total).round(),
         "us_per_event": (total * 1e8 / options.events as f64).round() / 100.0,
         "peak_memory_mb": peak_memory_mb(),
@@ -81,10 +92,14 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-const STAGES: [&str; 4] = [
+/// Without a model up to here.
+const MODEL_STAGE: usize = 3;
+
+const STAGES: [&str; 5] = [
     "read: parse, normalise, order, deduplicate",
     "observe: + single-event rules, links, resources",
-    "engine: + features, correlations, scores, cases",
+    "engine: + features, correlations, cases",
+    "model: + trees on every event",
     "scan: + negotiation, event and case lines",
 ];
 
@@ -105,7 +120,7 @@ fn run_stage(stage: usize, scanner: &Scanner, path: &Path) -> Result<f64> {
     match stage {
         0 => drop(collect(&inputs, &options, &Nothing, &|_| {})?.in_order(|_| {})?),
         1 => drop(collect(&inputs, &options, &scanner.observer(), &|_| {})?.in_order(|_| {})?),
-        2 => {
+        2 | MODEL_STAGE => {
             let collected = collect(&inputs, &options, &scanner.observer(), &|_| {})?;
             let mut engine = scanner.engine(now, collected.accounts());
             collected.in_order(|observation| drop(engine.step(observation)))?;
@@ -199,10 +214,6 @@ fn options() -> Result<Options> {
     }
     if options.threads == 0 {
         options.threads = std::thread::available_parallelism().map_or(1, usize::from);
-    }
-    if options.files.is_empty() {
-        options.files.push(root().join("services/cli/demo/incident.jsonl"));
-        options.files.extend(control_files()?);
     }
     Ok(options)
 }

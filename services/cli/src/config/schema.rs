@@ -22,6 +22,8 @@ pub(super) const KEYS: &[Key] = &[
     of("organisation", "administrators", Kind::Texts(Form::Arn)),
     of("organisation", "protected", Kind::Texts(Form::Arn)),
     whole("features", "warm_up_h", 0, 24 * 366),
+    of("model", "use", Kind::Choice(&["all", "trees", "none"])),
+    of("model", "bundle", Kind::Text),
     whole("cases", "quiet_min", 1, 24 * 60),
     whole("cases", "hours_max", 1, 24 * 7),
     of("routing", "close_below", Kind::Probability),
@@ -42,6 +44,8 @@ pub(super) enum Kind {
         max: i64,
     },
     Probability,
+    Choice(&'static [&'static str]),
+    Text,
     Texts(Form),
 }
 
@@ -73,6 +77,8 @@ impl Kind {
             }
             (Self::Probability, Value::Float(number)) if (0.0..=1.0).contains(&number) => Ok(Value::Float(number)),
             (Self::Probability, Value::Integer(number @ 0..=1)) => Ok(Value::Float(number as f64)),
+            (Self::Choice(words), Value::String(word)) if words.contains(&word.as_str()) => Ok(Value::String(word)),
+            (Self::Text, Value::String(text)) if !text.trim().is_empty() => Ok(Value::String(text)),
             (Self::Texts(form), Value::Array(texts)) => {
                 match texts.iter().find(|text| !text.as_str().is_some_and(|text| form.fits(text))) {
                     Some(bad) => Err(found(bad)),
@@ -88,6 +94,7 @@ impl Kind {
         match self {
             Self::Whole { .. } => text.trim().parse().map(Value::Integer).ok(),
             Self::Probability => text.trim().parse().map(Value::Float).ok(),
+            Self::Choice(_) | Self::Text => None,
             Self::Texts(_) => {
                 let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
                 Some(Value::Array(items.map(Value::from).collect()))
@@ -102,6 +109,8 @@ impl fmt::Display for Kind {
         match self {
             Self::Whole { min, max } => write!(f, "a whole number from {min} to {max}"),
             Self::Probability => f.write_str("a probability from 0 to 1"),
+            Self::Choice(words) => write!(f, "one of {}", words.join(", ")),
+            Self::Text => f.write_str("a text"),
             Self::Texts(Form::Any) => f.write_str("a list of texts"),
             Self::Texts(Form::Account) => f.write_str("a list of account ids, each 12 digits in quotes"),
             Self::Texts(Form::Arn) => {

@@ -30,7 +30,8 @@ pub(super) fn section(findings: &Findings) -> Markup {
                 dt { "Limits" }
                 dd {
                     "Judged by " (crate::figures::counted(findings.rules.len() as u64, "rule")) " and the features of schema "
-                    (findings.feature_schema_version) " on the logs given, and on nothing else."
+                    (findings.feature_schema_version) @if findings.model.is_some() { ", by a model trained on generated logs," }
+                    " on the logs given, and on nothing else. The model says nothing of an account before it has a week of history."
                 }
             }
         }

@@ -58,6 +58,7 @@ pub fn html(findings: &Findings) -> String {
                 footer.wrap {
                     p {
                         "Trailwarden " (text(&findings.version, 40)) " · feature schema " (findings.feature_schema_version)
+                        @if let Some(model) = &findings.model { " · model " (text(model, 40)) }
                         " · times are UTC · made without network; nothing in this file loads or runs anything"
                     }
                 }

@@ -210,7 +210,7 @@ pub(super) fn planted(findings: &Findings, shown: &[&Finding]) -> Markup {
         @if let Some(planted) = &findings.planted {
             section #planted {
                 h2 { "Planted against found" }
-                p.muted.above { "These logs were authored, so the truth is known." }
+                p.muted.above { "These logs were generated, so the truth is known." }
                 div.scroll {
                     table.grid {
                         thead { tr { th { "Attack" } th { "Techniques" } th.num { "Events planted" } th.num { "In a case" } th { "Found as" } } }

@@ -320,6 +320,7 @@ fn assemble(full: Vec<Signal>, further: Vec<(Timestamp, String)>) -> Option<Case
         first_event_time,
         last_event_time,
         further_event_ids: further.into_iter().map(|(_, id)| id).collect(),
+        learned: None,
         signals: full,
     })
 }
@@ -359,6 +360,8 @@ mod tests {
             level: Level::None,
             detections: Vec::new(),
             features: FeatureVector::default(),
+            learned: None,
+            reasons: Vec::new(),
             details: Details::default(),
         }
     }

@@ -7,7 +7,7 @@ pub use builder::{Builder, Limits};
 
 use crate::activity::{Activity, Credential, Details, PrincipalKind};
 use crate::detection::RuleIndex;
-use crate::feature::FeatureVector;
+use crate::feature::{Feature, FeatureVector};
 use crate::level::Level;
 use crate::time::Timestamp;
 
@@ -36,6 +36,10 @@ pub struct Signal {
     /// Rules, correlations and first-seen facts, ordered by rule, none twice.
     pub detections: Vec<RuleIndex>,
     pub features: FeatureVector,
+    /// What the model gives this event, 0 to 1; `None` where it abstains.
+    pub learned: Option<f64>,
+    /// What moved the model's opinion of this event most, in log-odds, largest first; empty where it was not asked.
+    pub reasons: Vec<(Feature, f32)>,
     pub details: Details,
 }
 
@@ -78,6 +82,8 @@ impl Signal {
             level,
             detections,
             features,
+            learned: None,
+            reasons: Vec::new(),
             details,
         }
     }
@@ -98,4 +104,6 @@ pub struct Case {
     pub signals: Vec<Signal>,
     /// Signals beyond what one case keeps in full: counted, and their event ids kept.
     pub further_event_ids: Vec<String>,
+    /// Probability that the case is an attack by what the model says of its events; `None` where it abstains.
+    pub learned: Option<f64>,
 }

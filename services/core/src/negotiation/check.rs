@@ -87,7 +87,7 @@ const WEAK_SIGNS_MIN: usize = 3;
 const FAST_STEPS_MIN: usize = 3;
 const FAST_WINDOW_S: i64 = 120;
 const ONBOARDING_WINDOW_S: i64 = 3600;
-const LONG_LIVED_DAYS_MIN: u32 = 30;
+const LONG_LIVED_DAYS_MIN: u32 = 7;
 
 struct Facts<'a> {
     evidence: &'a Evidence,

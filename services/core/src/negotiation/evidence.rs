@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::handle::{Handle, HandleKind};
 use super::predicate::Predicate;
-use super::score::event_score;
+use super::score::{event_score, joined};
 use super::text::TextClass;
 use crate::activity::{Credential, PrincipalKind};
 use crate::feature::Feature;
@@ -21,6 +21,8 @@ pub const EVENTS_MAX: usize = 64;
 pub const RESOURCES_PER_EVENT_MAX: usize = 16;
 /// Version of the pack's layout.
 pub const SCHEMA_VERSION: u32 = 1;
+/// From here on the model alone raises an event: where the pool's band of medium severity begins.
+pub(super) const LEARNED_FROM: f64 = 0.40;
 /// Stands for an API outside the vocabulary.
 pub const UNKNOWN_API: &str = "UNKNOWN_API";
 
@@ -91,6 +93,9 @@ pub struct Evidence {
     pub further_resources: u32,
     /// Whether any text that a caller wrote has the structure of prose or markup.
     pub injection: bool,
+    /// Probability that the case is an attack by what the model says of all its events, in thousandths; `None` where
+    /// it abstains.
+    pub learned_milli: Option<u16>,
     pub principals: Vec<PrincipalCard>,
     pub resources: Vec<ResourceCard>,
     pub schema: u32,
@@ -114,6 +119,8 @@ pub struct Event {
     pub handle: Handle,
     /// Its parameters or error message hide prose or chat markup.
     pub injection: bool,
+    /// What the model alone gives it, in thousandths; `None` where it abstains.
+    pub learned_milli: Option<u16>,
     pub level: Level,
     pub mfa: Option<bool>,
     /// Seconds since the case's first event.
@@ -167,7 +174,10 @@ pub struct Attribution {
     #[serde(serialize_with = "by_name")]
     pub feature: Feature,
     pub handle: Handle,
-    pub value_milli: i32,
+    /// `None` where it is unknown, which may weigh too.
+    pub value_milli: Option<i32>,
+    /// What it adds to the log-odds that the model gives the event, in thousandths; 0 where that was not asked.
+    pub weight_milli: i32,
 }
 
 fn by_name<S: serde::Serializer>(feature: &Feature, serializer: S) -> Result<S::Ok, S::Error> {
@@ -302,15 +312,71 @@ impl Evidence {
         naming().filter(move |detection| !any_grave || is_grave(detection))
     }
 
-    /// The events that weigh: those with a detection of medium severity or above; where there are none, those with
-    /// any detection; where there are none either, all. Every claim about "who did it" is about these.
-    pub(super) fn weighty(&self) -> Vec<&Event> {
-        let bound = match self.strongest() {
-            None => return self.events.iter().collect(),
-            Some(strongest) if strongest >= Severity::Medium => Severity::Medium,
-            Some(_) => Severity::Informational,
+    /// What the model alone gives an event; without a model, the score of one without detections.
+    pub(super) fn learned(&self, event: &Event) -> f64 {
+        match event.learned_milli {
+            Some(milli) => f64::from(milli) / 1000.0,
+            None if event.detections.is_empty() => self.probability(event),
+            None => 0.0,
+        }
+    }
+
+    /// Whether the model alone would raise the case and, in it, this event: that is worth a detection of medium
+    /// severity.
+    pub(super) fn is_learned(&self, event: &Event) -> bool {
+        self.is_case_learned() && self.learned(event) >= LEARNED_FROM
+    }
+
+    /// Whether the model alone would raise the case.
+    pub(super) fn is_case_learned(&self) -> bool {
+        self.learned_milli.is_some_and(|milli| f64::from(milli) / 1000.0 >= LEARNED_FROM)
+    }
+
+    /// Stage one's probability of the case: the most that detections give an event, and what the model gives the case,
+    /// joined as `1 - (1 - detected)(1 - learned)`. Without a model, the most probable event's.
+    pub(super) fn stage_one(&self) -> f64 {
+        let events = self.events.iter();
+        let Some(learned) = self.learned_milli.map(|milli| f64::from(milli) / 1000.0) else {
+            return events.map(|event| self.probability(event)).fold(0.0, f64::max);
         };
-        self.events.iter().filter(|event| self.severities(event).any(|severity| severity >= bound)).collect()
+        let detected = events.map(|event| event_score(self.severities(event))).fold(0.0, f64::max);
+        1.0 - (1.0 - detected) * (1.0 - learned)
+    }
+
+    /// The events that weigh: those with a detection of medium severity or above, and those that the model raises;
+    /// where there are none, those with any detection; where there are none either, all. Every claim about "who did
+    /// it" is about these.
+    pub(super) fn weighty(&self) -> Vec<&Event> {
+        let detected = |bound| move |event: &&Event| self.severities(event).any(|severity| severity >= bound);
+        let grave = detected(Severity::Medium);
+        let weighty: Vec<&Event> = self.events.iter().filter(|event| grave(event) || self.is_learned(event)).collect();
+        if !weighty.is_empty() {
+            return weighty;
+        }
+        match self.strongest() {
+            None => self.events.iter().collect(),
+            Some(_) => self.events.iter().filter(detected(Severity::Informational)).collect(),
+        }
+    }
+
+    /// The event whose detections stand in [`Self::stage_one`] already.
+    pub(super) fn carrying(&self) -> Option<&Event> {
+        if self.learned_milli.is_none() {
+            return self.most_probable();
+        }
+        let detected = |event: &Event| event_score(self.severities(event));
+        self.events.iter().reduce(|best, event| if detected(event) > detected(best) { event } else { best })
+    }
+
+    /// The event for which the model gave its reasons.
+    pub(super) fn explained(&self) -> Option<&Event> {
+        self.event(self.features.iter().find(|fact| fact.weight_milli != 0)?.event)
+    }
+
+    /// The event with the highest probability, the earliest of equals. `None` only for an empty pack.
+    pub(super) fn most_probable(&self) -> Option<&Event> {
+        let likelier = |best, event| if self.probability(event) > self.probability(best) { event } else { best };
+        self.events.iter().reduce(likelier)
     }
 
     /// The weighty event with the highest probability, the earliest of equals. `None` only for an empty pack.
@@ -337,8 +403,12 @@ impl Evidence {
                     .enumerate()
                     .filter_map(|(at, severity)| (event.detections[at] != removed).then_some(severity)),
             );
-            let share = if all > 0.0 { remaining / all } else { 0.0 };
-            rest.score_milli = (f64::from(event.score_milli) * share).round() as u16;
+            let score = match event.learned_milli {
+                Some(learned) => joined(remaining, f64::from(learned) / 1000.0),
+                None if all > 0.0 => f64::from(event.score_milli) / 1000.0 * remaining / all,
+                None => 0.0,
+            };
+            rest.score_milli = (score * 1000.0).round() as u16;
         }
         if let Some(detection) = evidence.detections.get_mut(removed.index()) {
             detection.events.clear();

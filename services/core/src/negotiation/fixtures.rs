@@ -106,6 +106,8 @@ impl Scene {
             level: score::level(score, None, None),
             detections: rules.iter().map(|index| RuleIndex(*index)).collect(),
             features: FeatureVector::default(),
+            learned: None,
+            reasons: Vec::new(),
             details: Details::default(),
         });
         self.signals.last_mut().expect("just pushed")
@@ -122,6 +124,7 @@ impl Scene {
             last_event_time: self.signals.last().expect("as above").event_time,
             signals: self.signals.clone(),
             further_event_ids: Vec::new(),
+            learned: None,
         }
     }
 

@@ -146,6 +146,7 @@ impl<'a> Freezer<'a> {
             further_events: 0,
             further_resources: 0,
             injection: false,
+            learned_milli: case.learned.map(|learned| (finite(learned) * 1000.0).round() as u16),
             principals: Vec::new(),
             resources: Vec::new(),
             schema: SCHEMA_VERSION,
@@ -228,6 +229,7 @@ impl<'a> Freezer<'a> {
             handle,
             injection: hides_instructions(&signal.details.parameters)
                 || quotes_instructions(&signal.details.error_message),
+            learned_milli: signal.learned.map(|learned| (finite(learned) * 1000.0).round() as u16),
             level: signal.level,
             mfa: signal.mfa,
             offset_s,
@@ -247,7 +249,7 @@ impl<'a> Freezer<'a> {
         };
         self.handles.events.push(signal.event_id.clone());
         self.evidence.events.push(event);
-        self.features(handle, &signal.features);
+        self.features(handle, signal);
         self.baseline(handle, &signal.features);
     }
 
@@ -393,16 +395,21 @@ impl<'a> Freezer<'a> {
         }
     }
 
-    fn features(&mut self, event: Handle, features: &FeatureVector) {
-        for (feature, is_notable) in NOTABLE {
-            let Some(value) = features.get(*feature).filter(|value| is_notable(*value)) else {
-                continue;
-            };
+    fn features(&mut self, event: Handle, signal: &Signal) {
+        let milli = |value: f32| (value * 1000.0).round() as i32;
+        let weight_of =
+            |feature| signal.reasons.iter().find(|(reason, _)| *reason == feature).map(|(_, weight)| *weight);
+        let notable = NOTABLE.iter().filter(|(feature, is_notable)| {
+            weight_of(*feature).is_none() && signal.features.get(*feature).is_some_and(is_notable)
+        });
+        let told = notable.map(|(feature, _)| (*feature, 0.0)).chain(signal.reasons.iter().copied());
+        for (feature, weight) in told {
             self.evidence.features.push(Attribution {
                 event,
-                feature: *feature,
+                feature,
                 handle: Handle::at(HandleKind::Feature, self.evidence.features.len()),
-                value_milli: (value * 1000.0).round() as i32,
+                value_milli: signal.features.get(feature).map(milli),
+                weight_milli: milli(weight),
             });
         }
     }

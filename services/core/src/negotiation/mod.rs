@@ -20,6 +20,7 @@ mod route;
 pub mod score;
 mod selection;
 pub mod text;
+mod unusual;
 
 #[cfg(test)]
 mod calibration_tests;
@@ -33,7 +34,7 @@ use serde::{Deserialize, Serialize};
 pub use freeze::{Handles, freeze};
 pub use machine::{Negotiation, negotiate_deterministically};
 pub use response::PlanOption;
-pub use score::{event_score, level};
+pub use score::{event_score, joined, level};
 
 use crate::level::{Severity, Verdict};
 use crate::plan::Plan;

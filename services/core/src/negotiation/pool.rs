@@ -50,14 +50,10 @@ pub struct Prior {
 
 impl Prior {
     pub fn of(evidence: &Evidence) -> Self {
-        let most = evidence
-            .events
-            .iter()
-            .map(|event| (evidence.probability(event), event))
-            .reduce(|best, next| if next.0 > best.0 { next } else { best });
-        let Some((probability, top)) = most else {
+        let Some(top) = evidence.carrying() else {
             return Self { maximum: logit(PROBABILITY_MIN), further: Vec::new() };
         };
+        let probability = evidence.stage_one();
         let mut others: Vec<_> =
             evidence.active().filter(|detection| !top.detections.contains(&detection.handle)).collect();
         others.sort_by_key(|detection| (std::cmp::Reverse(detection.severity), detection.handle));
@@ -140,7 +136,7 @@ pub fn probability(prior: &Prior, standing: &[Standing], judge: f64) -> f64 {
 ///
 /// The probability's band, but at most the strongest detection's severity, or one step more when several signs of
 /// different tactics corroborate it; at least one step below it, since no circumstance explains away more than
-/// that; and never below a floor. Without any detection at most medium: a score alone names no abuse.
+/// that; and never below a floor. What the model alone raises is at most medium: a score names no abuse.
 pub fn severity(evidence: &Evidence, findings: &Findings, probability: f64) -> Severity {
     let reached = BANDS.iter().rev().find(|(_, from)| probability >= *from);
     let band = reached.map_or(Severity::Informational, |(severity, _)| *severity);
@@ -151,6 +147,7 @@ pub fn severity(evidence: &Evidence, findings: &Findings, probability: f64) -> S
         Some(strongest) if corroborated => (step(strongest, -1), step(strongest, 1)),
         Some(strongest) => (step(strongest, -1), strongest),
     };
+    let highest = if evidence.is_case_learned() { highest.max(Severity::Medium) } else { highest };
     band.clamp(lowest, highest).max(evidence.floor.unwrap_or(Severity::Informational))
 }
 

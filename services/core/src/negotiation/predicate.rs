@@ -257,7 +257,7 @@ vocabulary! {
         "What many do is seldom an attack, though many can be misled.";
     /// The principal has been active for 30 days or more.
     LongLivedPrincipal = "long_lived_principal", Context, History, -0.20, Weak,
-        "The caller has been active for more than a month.", ("", ""),
+        "The caller has been active for a week or more.", ("", ""),
         "Rules out a principal made for the attack, not a stolen one.";
 
     /// The operator's registry names the principal behind all that weighs as automation.

@@ -6,13 +6,16 @@ use super::brain::{SENTENCE_BYTES_MAX, Standing};
 use super::evidence::{Event, Evidence, Outcome};
 use super::freeze::{Handles, short_name};
 use super::handle::{Handle, HandleKind};
-use super::pool::{Prior, contributions};
+use super::pool::{Prior, contributions, logit};
 use super::predicate::Predicate;
-use super::score::prior;
+use super::score::{event_score, prior};
 use super::text::{is_invisible, shown};
+use super::unusual;
 use crate::activity::{Credential, PrincipalKind};
 use crate::level::Severity;
 
+/// Measurements that a sentence about the model's opinion names.
+const ATTRIBUTIONS_TOLD_MAX: usize = 4;
 /// Deeds that the sentence names.
 const DEEDS_MAX: usize = 3;
 
@@ -118,10 +121,20 @@ fn unnamed(evidence: &Evidence, handles: &Handles) -> String {
     let strongest = evidence.active().max_by_key(|detection| (detection.severity, std::cmp::Reverse(detection.handle)));
     let title = strongest.map(|detection| shown(&handles.titles[detection.handle.index()]));
     match (title, evidence.active().count()) {
-        (None, _) => "made calls that stand out from the ordinary".to_owned(),
+        (None, _) => stands_out(evidence),
         (Some(title), 1) => format!("raised the detection “{title}”"),
         (Some(title), count) => format!("raised {count} detections, the strongest “{title}”,"),
     }
+}
+
+/// What only the model raises.
+fn stands_out(evidence: &Evidence) -> String {
+    let ways = evidence.explained().map(|event| unusual::ways(evidence, event)).unwrap_or_default();
+    if ways.is_empty() {
+        return "made calls that stand out from the ordinary".to_owned();
+    }
+    let ways: Vec<String> = ways.into_iter().map(str::to_owned).collect();
+    format!("made calls that stand out: {},", listed(&ways))
 }
 
 /// `a`, `a and b`, `a, b and c`.
@@ -234,16 +247,57 @@ pub(super) fn reasons(evidence: &Evidence, handles: &Handles, prior: &Prior, sta
             });
         }
     }
-    if let Some(event) = evidence.heaviest().filter(|_| evidence.strongest().is_none()) {
-        reasons.push(Reason {
-            text: format!("The event that stands out most scores {:.2}.", evidence.probability(event)),
-            weight: prior.maximum_above_ordinary(),
-            event_ids: event_ids(evidence, handles, &[event.handle]),
-            role: None,
-        });
+    if let Some(event) = evidence.explained().or_else(|| evidence.most_probable()) {
+        let weight = prior.maximum_above_ordinary() - by_detections(evidence, prior);
+        if evidence.strongest().is_none()
+            || (weight > 0.0 && evidence.learned(event) > super::score::prior(Severity::Informational))
+        {
+            reasons.push(Reason {
+                text: learned(evidence, event),
+                weight,
+                event_ids: event_ids(evidence, handles, &[event.handle]),
+                role: None,
+            });
+        }
     }
     sort(&mut reasons);
     reasons
+}
+
+/// What the model says of the event that stands out most, and what it rests on.
+fn learned(evidence: &Evidence, event: &Event) -> String {
+    let told = evidence.features.iter().filter(|fact| fact.event == event.handle && fact.weight_milli > 0);
+    let told: Vec<String> = told
+        .take(ATTRIBUTIONS_TOLD_MAX)
+        .map(|fact| {
+            let definition = fact.feature.definition();
+            let unit = match definition.unit {
+                "0 or 1" | "code" | "ratio" => String::new(),
+                unit => format!(" {unit}"),
+            };
+            let value = fact.value_milli.map_or("unknown".to_owned(), |milli| {
+                let digits = if milli % 1000 == 0 { 0 } else { 1 };
+                format!("{:.digits$}{unit}", f64::from(milli) / 1000.0)
+            });
+            format!("{} {value} ({:+.1})", definition.name.replace('_', " "), f64::from(fact.weight_milli) / 1000.0)
+        })
+        .collect();
+    let score = evidence.learned(event);
+    match told.as_slice() {
+        [] => format!("The event that stands out most scores {score:.2}."),
+        told => format!("The event that stands out most scores {score:.2}, mostly for {}.", listed(told)),
+    }
+}
+
+/// The part of the most probable event's log-odds above an ordinary one that its detections explain.
+fn by_detections(evidence: &Evidence, prior_odds: &Prior) -> f64 {
+    let above = prior_odds.maximum_above_ordinary();
+    let detected = evidence.carrying().map_or(0.0, |event| event_score(evidence.severities(event)));
+    if detected <= 0.0 {
+        return 0.0;
+    }
+    let alone = logit(detected.min(0.999)) - logit(prior(Severity::Informational));
+    alone.clamp(above.min(0.0), above.max(0.0))
 }
 
 /// Strongest for, then strongest against.
@@ -269,8 +323,9 @@ fn shares(evidence: &Evidence, prior_odds: &Prior) -> Vec<Option<f64>> {
     let parts: Vec<f64> =
         top.iter().zip(0i32..).map(|(detection, place)| prior(detection.severity) * 0.5f64.powi(place)).collect();
     let sum: f64 = parts.iter().sum();
+    let explained = by_detections(evidence, prior_odds);
     for (detection, part) in top.iter().zip(&parts) {
-        shares[detection.handle.index()] = Some(prior_odds.maximum_above_ordinary() * part / sum);
+        shares[detection.handle.index()] = Some(explained * part / sum);
     }
     shares
 }

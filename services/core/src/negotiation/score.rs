@@ -45,6 +45,22 @@ pub fn event_score(severities: impl Iterator<Item = Severity>) -> f64 {
     1.0 - innocent
 }
 
+/// An event's score where a model speaks too. Priors are stated for an event that is ordinary otherwise, one of
+/// [`prior`]`(Informational)`; the model tells how ordinary it is, and the log-odds of both add up:
+///
+/// `logit(score) = logit(learned) + logit(detected) - logit(prior(Informational))`, and `learned` without detections.
+pub fn joined(detected: f64, learned: f64) -> f64 {
+    if detected <= 0.0 {
+        return learned;
+    }
+    let logit = |p: f64| {
+        let p = p.clamp(1e-6, 1.0 - 1e-6);
+        (p / (1.0 - p)).ln()
+    };
+    let log_odds = logit(learned) + logit(detected) - logit(prior(Severity::Informational));
+    1.0 / (1.0 + (-log_odds).exp())
+}
+
 /// An event's level: the higher of its score's (0.7 caution, 0.9 warning) and its strongest detection's (medium
 /// caution, high warning, critical or any policy floor critical).
 pub fn level(score: f64, strongest: Option<Severity>, floor: Option<Severity>) -> Level {
@@ -80,6 +96,17 @@ mod tests {
         assert!(two > 0.45 && two < 0.50, "{two}");
         assert!(event_score(std::iter::repeat_n(Low, 100_000)) < 0.20);
         assert!(event_score([Critical; 9].into_iter()) < 1.0);
+    }
+
+    #[test]
+    fn a_model_moves_what_detections_are_worth() {
+        let ordinary = prior(Informational);
+        for (severity, value) in PRIORS {
+            assert!((joined(value, ordinary) - value).abs() < 1e-9, "{severity:?} on an ordinary event");
+            assert!(joined(value, 0.001) < value && joined(value, 0.5) > value);
+        }
+        assert_eq!(joined(0.0, 0.3), 0.3);
+        assert!((0.0..=1.0).contains(&joined(1.0, 1.0)) && joined(0.0, 0.0) == 0.0);
     }
 
     #[test]

@@ -72,6 +72,7 @@ impl Sample {
             user_agent: text(record, "/userAgent"),
             error_code: record.pointer("/errorCode").and_then(Value::as_str),
             read_only: record.pointer("/readOnly").and_then(Value::as_bool),
+            target: None,
         }
     }
 }

@@ -178,6 +178,8 @@ pub(crate) fn signal(number: usize, at: Timestamp, api: (&str, &str), level: Lev
         level,
         detections: detections.iter().map(|rule| RuleIndex(*rule)).collect(),
         features: FeatureVector::default(),
+        learned: None,
+        reasons: vec![],
         details: Details::default(),
     }
 }
@@ -225,6 +227,7 @@ pub(crate) fn finding(
             last_event_time: last.event_time,
             signals,
             further_event_ids: vec![],
+            learned: None,
         },
         steps: vec![],
     }

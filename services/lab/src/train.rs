@@ -1,0 +1,304 @@
+//! Training: from organisations to a bundle.
+//!
+//! Trees learn from all organisations. What their margins are worth is learned out of fold: every organisation is
+//! scored by trees that never saw it, nor, since each organisation hosts its own families of campaigns, the kind of
+//! attack in it. So the calibration speaks of attacks that are new.
+
+use std::collections::BTreeSet;
+
+use trailwarden_core::case;
+use trailwarden_core::feature::Feature;
+use trailwarden_pipeline::SIGNAL_FROM;
+use trailwarden_scorer::bundle::{Bundle, CaseModel, Networks, Origin, Schema, Stack};
+use trailwarden_scorer::calibration::Isotonic;
+use trailwarden_scorer::forest::Forest;
+use trailwarden_scorer::import::forust;
+use trailwarden_scorer::network::{Autoencoder, Encoder};
+
+use crate::Error;
+use crate::cases;
+use crate::dataset::Dataset;
+use crate::network::{AutoencoderOptions, EncoderOptions, train_autoencoder, train_encoder};
+use crate::reference::{LogisticOptions, LogisticRegression, TreeOptions, forest_on};
+use crate::universe::{PREVALENCE, Phase};
+
+/// How a model is trained.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub trees: TreeOptions,
+    /// Of the innocent events one in so many is learned from, with so much more weight.
+    pub thinning: usize,
+    pub encoder: EncoderOptions,
+    /// Sequences that the encoder learns from at most, a third of them of attacks.
+    pub sequences_max: usize,
+    pub autoencoder: AutoencoderOptions,
+    /// Trees' probabilities between which networks are asked.
+    pub band: (f64, f64),
+    pub networks: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            trees: TreeOptions {
+                iterations: 150,
+                learning_rate: 0.08,
+                depth_max: 7,
+                leaves_max: 48,
+                min_leaf_weight: 5.0,
+                l2: 5.0,
+                subsample: 1.0,
+                colsample: 0.5,
+                ..TreeOptions::default()
+            },
+            thinning: 8,
+            encoder: EncoderOptions { epochs: 2, batch: 256, learning_rate: 2e-3, seed: 1 },
+            sequences_max: 90_000,
+            autoencoder: AutoencoderOptions { epochs: 2, batch: 256, learning_rate: 1e-3, seed: 1 },
+            band: (0.10, 0.95),
+            networks: true,
+        }
+    }
+}
+
+/// Rows to fit on.
+#[derive(Clone, Debug, Default)]
+pub struct Sample {
+    pub rows: Vec<f32>,
+    pub labels: Vec<bool>,
+    pub weights: Vec<f64>,
+}
+
+impl Sample {
+    /// All attack events that a model may speak of, and one in `thinning` of the innocent ones.
+    pub fn of(organisations: &[&Dataset], thinning: usize) -> Self {
+        let mut sample = Self::default();
+        for dataset in organisations {
+            for event in learned_from(dataset, thinning) {
+                let is_attack = dataset.events[event].incident > 0;
+                sample.rows.extend_from_slice(dataset.row(event));
+                sample.labels.push(is_attack);
+                sample.weights.push(if is_attack { 1.0 } else { thinning.max(1) as f64 });
+            }
+        }
+        sample
+    }
+}
+
+impl Sample {
+    /// The rows that are no attacks: what an unsupervised detector takes for the ordinary.
+    pub fn innocent_rows(&self) -> Vec<f32> {
+        let rows = self.rows.chunks_exact(Feature::COUNT).zip(&self.labels);
+        rows.filter(|(_, is_attack)| !**is_attack).flat_map(|(row, _)| row).copied().collect()
+    }
+}
+
+/// The events that are learned from: all attack events and every n-th of the innocent ones.
+pub(crate) fn learned_from(dataset: &Dataset, thinning: usize) -> impl Iterator<Item = usize> + '_ {
+    let thinning = thinning.max(1);
+    (0..dataset.len()).filter(move |event| {
+        let meta = &dataset.events[*event];
+        // Of the calm time nothing is learned: that there was no attack yet is no property of an event.
+        let in_time = Phase::of(dataset.first, meta.at) == Phase::Test;
+        meta.applies && in_time && (meta.incident > 0 || event % thinning == 0)
+    })
+}
+
+/// Fits trees on organisations.
+///
+/// # Errors
+/// When there is nothing to learn from.
+pub fn trees(organisations: &[&Dataset], options: &Options) -> Result<Forest, Error> {
+    let sample = Sample::of(organisations, options.thinning);
+    trees_on(&sample, options.trees)
+}
+
+pub(crate) fn trees_on(sample: &Sample, options: TreeOptions) -> Result<Forest, Error> {
+    let trained = forest_on(&sample.rows, Feature::COUNT, &sample.labels, Some(&sample.weights), options)?;
+    Ok(forust::read(&trained.json, Feature::COUNT)?.forest)
+}
+
+/// A bundle, and what was learned about it on the way.
+#[derive(Debug)]
+pub struct Trained {
+    pub bundle: Bundle,
+    /// By organisation and event: the margin of trees that never saw the organisation. NaN where the model abstains.
+    pub out_of_fold: Vec<Vec<f64>>,
+}
+
+/// An organisation and the fold whose campaigns it hosts.
+#[derive(Clone, Copy, Debug)]
+pub struct Hosted<'a> {
+    pub fold: usize,
+    pub dataset: &'a Dataset,
+}
+
+/// Trains a bundle.
+///
+/// # Errors
+/// When there are fewer than two folds or one of them holds no attack.
+pub fn train(
+    organisations: &[Hosted<'_>],
+    origin: Origin,
+    options: &Options,
+    say: &dyn Fn(&str),
+) -> Result<Trained, Error> {
+    let folds: BTreeSet<usize> = organisations.iter().map(|hosted| hosted.fold).collect();
+    let mut out_of_fold = vec![Vec::new(); organisations.len()];
+    for fold in &folds {
+        say(&format!("trees without the campaigns of fold {}", fold + 1));
+        let others: Vec<&Dataset> =
+            organisations.iter().filter(|hosted| hosted.fold != *fold).map(|hosted| hosted.dataset).collect();
+        let forest = trees(&others, options)?;
+        for (hosted, margins) in organisations.iter().zip(&mut out_of_fold).filter(|(hosted, _)| hosted.fold == *fold) {
+            *margins = self::margins(&forest, hosted.dataset);
+        }
+    }
+    let calibration = calibrated(organisations, &out_of_fold)?;
+    let cases = case_model(organisations, &out_of_fold, &calibration)?;
+    say("trees on all organisations");
+    let all: Vec<&Dataset> = organisations.iter().map(|hosted| hosted.dataset).collect();
+    let forest = trees(&all, options)?;
+    let networks = if options.networks { Some(networks(organisations, &out_of_fold, options, say)?) } else { None };
+    let bundle = Bundle { schema: Schema::current(), origin, forest, calibration, networks, cases };
+    Ok(Trained { bundle, out_of_fold })
+}
+
+/// What an attack event weighs where probabilities are learned: training holds more attacks than they are meant for.
+fn attack_weight<'a>(labels: impl Iterator<Item = &'a bool>) -> f64 {
+    let (attacks, all) =
+        labels.fold((0.0, 0.0), |(attacks, all), label| (attacks + f64::from(u8::from(*label)), all + 1.0));
+    PREVALENCE / (1.0 - PREVALENCE) * (all - attacks) / f64::max(attacks, 1.0)
+}
+
+fn weights(labels: &[bool]) -> Vec<f64> {
+    let attack = attack_weight(labels.iter());
+    labels.iter().map(|label| if *label { attack } else { 1.0 }).collect()
+}
+
+fn calibrated(organisations: &[Hosted<'_>], out_of_fold: &[Vec<f64>]) -> Result<Isotonic, Error> {
+    let known =
+        || organisations.iter().zip(out_of_fold).flat_map(|(hosted, margins)| measured(hosted.dataset, margins));
+    let scores: Vec<f64> = known().map(|(margin, _)| margin).collect();
+    let labels: Vec<bool> = known().map(|(_, is_attack)| is_attack).collect();
+    Ok(Isotonic::fit(&scores, &labels, &weights(&labels))?)
+}
+
+/// What a case is worth by its events' probabilities, learned from cases of organisations and campaigns that the trees
+/// did not see.
+fn case_model(
+    organisations: &[Hosted<'_>],
+    out_of_fold: &[Vec<f64>],
+    calibration: &Isotonic,
+) -> Result<CaseModel, Error> {
+    let (mut inputs, mut labels, mut events) = (Vec::new(), Vec::new(), Vec::new());
+    for (hosted, margins) in organisations.iter().zip(out_of_fold) {
+        let probabilities: Vec<f64> = margins.iter().map(|margin| calibration.probability(*margin)).collect();
+        for group in cases::groups(hosted.dataset, &probabilities, SIGNAL_FROM) {
+            if Phase::of(hosted.dataset.first, group.first) != Phase::Test {
+                continue;
+            }
+            let mut of_events: Vec<f64> = group.events.iter().map(|event| probabilities[*event]).collect();
+            // A case keeps so many of its events in full.
+            of_events.sort_by(|a, b| b.total_cmp(a));
+            of_events.truncate(case::Limits::default().signals_full_max);
+            let [maximum, mass] = CaseModel::inputs(of_events.into_iter());
+            inputs.extend([maximum as f32, mass as f32]);
+            labels.push(group.events.iter().any(|event| hosted.dataset.events[*event].incident > 0));
+        }
+        let test = hosted.dataset.events.iter().filter(|meta| Phase::of(hosted.dataset.first, meta.at) == Phase::Test);
+        events.extend(test.map(|meta| meta.incident > 0));
+    }
+    // As much rarer as attack events are weighed down, attack cases are.
+    let attack = attack_weight(events.iter());
+    let weights: Vec<f64> = labels.iter().map(|label| if *label { attack } else { 1.0 }).collect();
+    let fitted = LogisticRegression::fit(&inputs, 2, &labels, Some(&weights), LogisticOptions::default())?;
+    let (intercept, coefficients) = fitted.plain();
+    Ok(CaseModel { intercept, maximum: coefficients[0], mass: coefficients[1] })
+}
+
+/// Margins of all events; NaN where the model abstains.
+pub fn margins(forest: &Forest, dataset: &Dataset) -> Vec<f64> {
+    let mut margins = Vec::with_capacity(dataset.len());
+    forest.margins(&dataset.rows, &mut margins);
+    for (margin, meta) in margins.iter_mut().zip(&dataset.events) {
+        if !meta.applies {
+            *margin = f64::NAN;
+        }
+    }
+    margins
+}
+
+/// Margin and truth of the events that the model speaks of, from the time in which attacks happen.
+fn measured<'a>(dataset: &'a Dataset, margins: &'a [f64]) -> impl Iterator<Item = (f64, bool)> + 'a {
+    let told = dataset.events.iter().zip(margins);
+    told.filter(|(meta, _)| meta.applies && Phase::of(dataset.first, meta.at) == Phase::Test)
+        .map(|(meta, margin)| (*margin, meta.incident > 0))
+}
+
+/// Networks from all folds but the first; how much to believe them from the first, which they never saw.
+fn networks(
+    organisations: &[Hosted<'_>],
+    out_of_fold: &[Vec<f64>],
+    options: &Options,
+    say: &dyn Fn(&str),
+) -> Result<Networks, Error> {
+    let held_out = organisations.first().map_or(0, |hosted| hosted.fold);
+    let (mut sequences, mut labels, mut rows) = (Vec::new(), Vec::new(), Vec::new());
+    let told = |hosted: &&Hosted<'_>| !hosted.dataset.sequences.is_empty();
+    let learned =
+        || organisations.iter().filter(told).filter(|hosted| hosted.fold != held_out).map(|hosted| hosted.dataset);
+    for (is_attack, wanted) in [(true, options.sequences_max / 3), (false, options.sequences_max / 3 * 2)] {
+        let wanted_kind = |dataset: &Dataset, event: &usize| {
+            let meta = &dataset.events[*event];
+            let in_time = Phase::of(dataset.first, meta.at) == Phase::Test;
+            meta.applies && in_time && (meta.incident > 0) == is_attack
+        };
+        let there: usize =
+            learned().map(|dataset| (0..dataset.len()).filter(|event| wanted_kind(dataset, event)).count()).sum();
+        let step = there.div_ceil(wanted.max(1)).max(1);
+        for dataset in learned() {
+            for event in (0..dataset.len()).filter(|event| wanted_kind(dataset, event)).step_by(step) {
+                sequences.push(dataset.sequences[event]);
+                labels.push(f32::from(u8::from(is_attack)));
+                if !is_attack {
+                    rows.extend_from_slice(dataset.row(event));
+                }
+            }
+        }
+    }
+    say(&format!("the encoder, on {} sequences", sequences.len()));
+    let encoder = train_encoder(&sequences, &labels, &vec![1.0; labels.len()], &options.encoder)?;
+    say(&format!("the autoencoder, on {} rows", rows.len() / Feature::COUNT));
+    let autoencoder = train_autoencoder(&rows, Feature::COUNT, &options.autoencoder)?;
+
+    say("the stack");
+    let (runner, coder) = (Encoder::new(&encoder)?, Autoencoder::new(&autoencoder)?);
+    let (mut inputs, mut truth) = (Vec::new(), Vec::new());
+    let judging = organisations.iter().zip(out_of_fold);
+    for (hosted, margins) in judging.filter(|(hosted, _)| hosted.fold == held_out && told(hosted)) {
+        let dataset = hosted.dataset;
+        for event in learned_from(dataset, options.thinning) {
+            let logit = runner.logits(&dataset.sequences[event..=event]).first().copied().unwrap_or(0.0);
+            let error = coder.errors(dataset.row(event), Feature::COUNT)?.first().copied().unwrap_or(0.0);
+            inputs.extend([margins[event] as f32, logit, error]);
+            truth.push(dataset.events[event].incident > 0);
+        }
+    }
+    // Weighed to the prevalence that probabilities are meant for, whatever thinning left.
+    let attack = attack_weight(truth.iter());
+    let weights: Vec<f64> = truth.iter().map(|label| if *label { attack } else { 1.0 }).collect();
+    let stack = stack(&inputs, &truth, &weights)?;
+    let log_odds: Vec<f64> = inputs
+        .chunks_exact(3)
+        .map(|input| stack.log_odds(f64::from(input[0]), f64::from(input[1]), f64::from(input[2])))
+        .collect();
+    let calibration = Isotonic::fit(&log_odds, &truth, &weights)?;
+    Ok(Networks { encoder, autoencoder, stack, calibration, from: options.band.0, to: options.band.1 })
+}
+
+fn stack(inputs: &[f32], labels: &[bool], weights: &[f64]) -> Result<Stack, Error> {
+    let fitted = LogisticRegression::fit(inputs, 3, labels, Some(weights), LogisticOptions::default())?;
+    let (intercept, coefficients) = fitted.plain();
+    Ok(Stack { intercept, trees: coefficients[0], encoder: coefficients[1], autoencoder: coefficients[2] })
+}
