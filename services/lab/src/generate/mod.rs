@@ -30,7 +30,7 @@ pub use settings::{Setting, Settings};
 use world::World;
 
 /// Changes whenever the same settings give other bytes on purpose.
-pub const VERSION: &str = "trailwarden log generator 1";
+pub const VERSION: &str = "trailwarden log generator 2";
 
 /// Why logs could not be generated.
 #[derive(Debug, thiserror::Error)]

@@ -42,7 +42,6 @@ pub fn roc_auc(scores: &[f64], labels: &[bool]) -> Option<f64> {
 
 /// Counts at and above one score.
 pub(super) struct Step {
-    pub score: f64,
     pub positives: usize,
     pub negatives: usize,
     pub new_positives: usize,
@@ -66,7 +65,7 @@ pub(super) fn by_threshold(scores: &[f64], labels: &[bool], mut visit: impl FnMu
         }
         positives += new_positives;
         negatives += new_negatives;
-        visit(Step { score, positives, negatives, new_positives, new_negatives });
+        visit(Step { positives, negatives, new_positives, new_negatives });
     }
 }
 
@@ -148,43 +147,4 @@ pub fn threshold_at_false_positive_rate(benign_scores: &[f64], rate: f64) -> Opt
     }
     let (_, threshold, _) = scores.select_nth_unstable_by(allowed, |a, b| b.total_cmp(a));
     Some(*threshold)
-}
-
-/// Event recall where `rate` of the negative events of the same sample lie above the threshold. The realised form: a
-/// deployed threshold comes from earlier data, by [`threshold_at_false_positive_rate`] and [`Confusion::above`].
-///
-/// # Panics
-/// When the slices differ in length.
-pub fn recall_at_false_positive_rate(scores: &[f64], labels: &[bool], rate: f64) -> Option<f64> {
-    assert_eq!(scores.len(), labels.len());
-    let benign: Vec<f64> = scores.iter().zip(labels).filter(|(_, label)| !**label).map(|(score, _)| *score).collect();
-    Confusion::above(scores, labels, threshold_at_false_positive_rate(&benign, rate)?).recall()
-}
-
-/// The threshold with the best F1, for use on earlier data; the published accuracy, precision and recall are then
-/// taken at it. Halfway to the next lower score, so that it holds the raised ones strictly above. `None` without a
-/// positive event.
-///
-/// # Panics
-/// When the slices differ in length.
-pub fn threshold_of_best_f1(scores: &[f64], labels: &[bool]) -> Option<f64> {
-    assert_eq!(scores.len(), labels.len());
-    let all = labels.iter().filter(|label| **label).count();
-    let (mut best, mut threshold, mut is_best) = (0.0, None, false);
-    by_threshold(scores, labels, |step| {
-        if is_best {
-            threshold = threshold.map(|above: f64| between(above, step.score));
-        }
-        let f1 = 2.0 * step.positives as f64 / (step.positives + step.negatives + all) as f64;
-        is_best = f1 > best;
-        if is_best {
-            (best, threshold) = (f1, Some(step.score));
-        }
-    });
-    if is_best { Some(f64::NEG_INFINITY) } else { threshold }
-}
-
-fn between(above: f64, below: f64) -> f64 {
-    let middle = below + (above - below) / 2.0;
-    if middle < above && middle.is_finite() { middle } else { below }
 }

@@ -48,14 +48,6 @@ pub fn recall(found: &[bool]) -> Option<f64> {
     (!found.is_empty()).then(|| found.iter().filter(|found| **found).count() as f64 / found.len() as f64)
 }
 
-/// Incident recall at a threshold on event scores.
-///
-/// # Panics
-/// When the slices differ in length.
-pub fn recall_above(scores: &[f64], incidents: &[u32], threshold: f64) -> Option<f64> {
-    recall(&found_above(scores, incidents, threshold))
-}
-
 /// False cases that `rate` an account a day allows.
 pub fn false_cases_allowed(accounts: u32, days: f64, rate: f64) -> u64 {
     (f64::from(accounts) * days * rate + 1e-9).floor().max(0.0) as u64

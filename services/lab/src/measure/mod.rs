@@ -14,14 +14,11 @@ mod tests;
 
 pub use bootstrap::{Estimate, Resampling};
 pub use curves::{Point, ReliabilityBin, expected_calibration_error, precision_recall_curve, reduced, reliability};
-pub use event::{
-    Confusion, average_precision, recall_at_false_positive_rate, roc_auc, threshold_at_false_positive_rate,
-    threshold_of_best_f1,
-};
+pub use event::{Confusion, average_precision, roc_auc, threshold_at_false_positive_rate};
 pub use incident::{
     BENIGN, Case, GroupRecall, RecallAtBudget, TimeToDetect, alerts_per_account_day, false_cases_allowed, found_above,
-    recall, recall_above, recall_at_budget, recall_at_budget_estimate, recall_by_budget, recall_by_group,
-    threshold_at_budget, time_to_detect,
+    recall, recall_at_budget, recall_at_budget_estimate, recall_by_budget, recall_by_group, threshold_at_budget,
+    time_to_detect,
 };
 pub use shuffle::shuffled_labels;
 

@@ -47,6 +47,15 @@ pub(super) fn bottom_line(evaluation: &Evaluation) -> String {
     );
     if let Some(recall) = row.metrics.recall_at_one_false_case {
         let _ = write!(text, " and finds {} of the incidents at one false case an account a day", short(recall.value));
+        // A threshold set on the measured days flatters: the one set on the calm days before stands beside it.
+        if let (Some(found), Some(cost)) = (row.metrics.recall_at_one_false_case_ahead, row.metrics.false_cases_ahead) {
+            let _ = write!(
+                text,
+                ", the threshold set on the measured days ({} at {} with the one set on the days before)",
+                short(found),
+                short(cost),
+            );
+        }
     }
     text.push('.');
     if let Some(other) = evaluation.best(Protocol::LeaveCampaignAndOrganisationOut, Kind::Untrained)
