@@ -4,7 +4,7 @@
 //! scored by trees that never saw it, nor, since each organisation hosts its own families of campaigns, the kind of
 //! attack in it. So the calibration speaks of attacks that are new.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use trailwarden_core::case;
 use trailwarden_core::feature::Feature;
@@ -21,6 +21,10 @@ use crate::dataset::Dataset;
 use crate::network::{AutoencoderOptions, EncoderOptions, train_autoencoder, train_encoder};
 use crate::reference::{LogisticOptions, LogisticRegression, TreeOptions, forest_on};
 use crate::universe::{PREVALENCE, Phase};
+
+/// Bounds of [`centring`], in log-odds, and its halvings: enough for the last bit that matters.
+const CENTRING_MAX: f64 = 20.0;
+const CENTRING_STEPS: u32 = 60;
 
 /// How a model is trained.
 #[derive(Clone, Debug)]
@@ -41,17 +45,17 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             trees: TreeOptions {
-                iterations: 150,
-                learning_rate: 0.08,
+                iterations: 200,
+                learning_rate: 0.06,
                 depth_max: 7,
                 leaves_max: 48,
-                min_leaf_weight: 5.0,
-                l2: 5.0,
+                min_leaf_weight: 30.0,
+                l2: 10.0,
                 subsample: 1.0,
                 colsample: 0.5,
                 ..TreeOptions::default()
             },
-            thinning: 8,
+            thinning: 16,
             encoder: EncoderOptions { epochs: 2, batch: 256, learning_rate: 2e-3, seed: 1 },
             sequences_max: 90_000,
             autoencoder: AutoencoderOptions { epochs: 2, batch: 256, learning_rate: 1e-3, seed: 1 },
@@ -74,15 +78,32 @@ impl Sample {
     pub fn of(organisations: &[&Dataset], thinning: usize) -> Self {
         let mut sample = Self::default();
         for dataset in organisations {
+            let shares = incident_shares(dataset);
             for event in learned_from(dataset, thinning) {
-                let is_attack = dataset.events[event].incident > 0;
+                let incident = dataset.events[event].incident;
                 sample.rows.extend_from_slice(dataset.row(event));
-                sample.labels.push(is_attack);
-                sample.weights.push(if is_attack { 1.0 } else { thinning.max(1) as f64 });
+                sample.labels.push(incident > 0);
+                sample.weights.push(match shares.get(&incident) {
+                    Some(share) => *share,
+                    None => thinning.max(1) as f64,
+                });
             }
         }
         sample
     }
+}
+
+/// What an attack event weighs, by incident: 1 over the root of its incident's events, 1 on average. So a campaign of
+/// nine hundred events counts for six of twenty-five, not for thirty-six: to find an incident matters as much as to
+/// find its events.
+fn incident_shares(dataset: &Dataset) -> BTreeMap<u32, f64> {
+    let mut sizes = BTreeMap::<u32, f64>::new();
+    for event in learned_from(dataset, usize::MAX).filter(|event| dataset.events[*event].incident > 0) {
+        *sizes.entry(dataset.events[event].incident).or_default() += 1.0;
+    }
+    let events: f64 = sizes.values().sum();
+    let roots: f64 = sizes.values().map(|size| size.sqrt()).sum();
+    sizes.into_iter().map(|(incident, size)| (incident, events / (roots * size.sqrt()))).collect()
 }
 
 impl Sample {
@@ -181,40 +202,93 @@ fn calibrated(organisations: &[Hosted<'_>], out_of_fold: &[Vec<f64>]) -> Result<
         || organisations.iter().zip(out_of_fold).flat_map(|(hosted, margins)| measured(hosted.dataset, margins));
     let scores: Vec<f64> = known().map(|(margin, _)| margin).collect();
     let labels: Vec<bool> = known().map(|(_, is_attack)| is_attack).collect();
-    Ok(Isotonic::fit(&scores, &labels, &weights(&labels))?)
+    Ok(Isotonic::fit(&scores, &labels, &weights(&labels))?.centred()?)
+}
+
+/// A group of events that stands for a case.
+struct KnownCase {
+    /// What [`CaseModel`] looks at.
+    inputs: [f32; 2],
+    is_attack: bool,
+    /// Cases of its incident, of the one with most; 1 for an innocent case.
+    of_incident: f64,
 }
 
 /// What a case is worth by its events' probabilities, learned from cases of organisations and campaigns that the trees
 /// did not see.
+///
+/// A slow campaign makes hundreds of faint cases and a fast one a single loud case, and to be found, each needs one.
+/// So the coefficients are those of incidents: a case weighs 1 over the cases of its incident. With those weights
+/// alone, a case would be told the chance of being its incident's only one. The intercept is set with 1 over the
+/// root, between that and the chance of any case: many faint cases of one incident are worth more than one of them,
+/// and less than so many incidents.
 fn case_model(
     organisations: &[Hosted<'_>],
     out_of_fold: &[Vec<f64>],
     calibration: &Isotonic,
 ) -> Result<CaseModel, Error> {
-    let (mut inputs, mut labels, mut events) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut cases, mut events) = (Vec::new(), Vec::new());
     for (hosted, margins) in organisations.iter().zip(out_of_fold) {
-        let probabilities: Vec<f64> = margins.iter().map(|margin| calibration.probability(*margin)).collect();
-        for group in cases::groups(hosted.dataset, &probabilities, SIGNAL_FROM) {
-            if Phase::of(hosted.dataset.first, group.first) != Phase::Test {
-                continue;
-            }
-            let mut of_events: Vec<f64> = group.events.iter().map(|event| probabilities[*event]).collect();
-            // A case keeps so many of its events in full.
-            of_events.sort_by(|a, b| b.total_cmp(a));
-            of_events.truncate(case::Limits::default().signals_full_max);
-            let [maximum, mass] = CaseModel::inputs(of_events.into_iter());
-            inputs.extend([maximum as f32, mass as f32]);
-            labels.push(group.events.iter().any(|event| hosted.dataset.events[*event].incident > 0));
-        }
+        known_cases(hosted.dataset, margins, calibration, &mut cases);
         let test = hosted.dataset.events.iter().filter(|meta| Phase::of(hosted.dataset.first, meta.at) == Phase::Test);
         events.extend(test.map(|meta| meta.incident > 0));
     }
     // As much rarer as attack events are weighed down, attack cases are.
     let attack = attack_weight(events.iter());
-    let weights: Vec<f64> = labels.iter().map(|label| if *label { attack } else { 1.0 }).collect();
-    let fitted = LogisticRegression::fit(&inputs, 2, &labels, Some(&weights), LogisticOptions::default())?;
+    let weights = |power: f64| -> Vec<f64> {
+        let weight = |case: &KnownCase| if case.is_attack { attack * case.of_incident.powf(-power) } else { 1.0 };
+        cases.iter().map(weight).collect()
+    };
+    let inputs: Vec<f32> = cases.iter().flat_map(|case| case.inputs).collect();
+    let labels: Vec<bool> = cases.iter().map(|case| case.is_attack).collect();
+    let fitted = LogisticRegression::fit(&inputs, 2, &labels, Some(&weights(1.0)), LogisticOptions::default())?;
     let (intercept, coefficients) = fitted.plain();
-    Ok(CaseModel { intercept, maximum: coefficients[0], mass: coefficients[1] })
+    let shift = centring(&fitted.log_odds(&inputs), &labels, &weights(0.5));
+    Ok(CaseModel { intercept: intercept + shift, maximum: coefficients[0], mass: coefficients[1] })
+}
+
+fn known_cases(dataset: &Dataset, margins: &[f64], calibration: &Isotonic, cases: &mut Vec<KnownCase>) {
+    let probabilities: Vec<f64> = margins.iter().map(|margin| calibration.probability(*margin)).collect();
+    let mut groups = cases::groups(dataset, &probabilities, SIGNAL_FROM);
+    groups.retain(|group| Phase::of(dataset.first, group.first) == Phase::Test);
+    let incidents = |group: &cases::Group| -> BTreeSet<u32> {
+        let of_events = group.events.iter().map(|event| dataset.events[*event].incident);
+        of_events.filter(|incident| *incident > 0).collect()
+    };
+    let mut counts = BTreeMap::<u32, f64>::new();
+    for incident in groups.iter().flat_map(incidents) {
+        *counts.entry(incident).or_default() += 1.0;
+    }
+    cases.extend(groups.iter().map(|group| {
+        let mut of_events: Vec<f64> = group.events.iter().map(|event| probabilities[*event]).collect();
+        // A case keeps so many of its events in full.
+        of_events.sort_by(|a, b| b.total_cmp(a));
+        of_events.truncate(case::Limits::default().signals_full_max);
+        let incidents = incidents(group);
+        let sizes = incidents.iter().filter_map(|incident| counts.get(incident));
+        KnownCase {
+            inputs: CaseModel::inputs(of_events.into_iter()).map(|input| input as f32),
+            is_attack: !incidents.is_empty(),
+            of_incident: sizes.fold(1.0, |most, size| f64::max(most, *size)),
+        }
+    }));
+}
+
+/// What to add to log-odds so that their probabilities add up to the labels, by bisection.
+fn centring(log_odds: &[f64], labels: &[bool], weights: &[f64]) -> f64 {
+    let surplus = |shift: f64| -> f64 {
+        let rows = log_odds.iter().zip(labels).zip(weights);
+        rows.map(|((log_odds, label), weight)| {
+            weight * (1.0 / (1.0 + (-(log_odds + shift)).exp()) - f64::from(u8::from(*label)))
+        })
+        .sum()
+    };
+    let (mut low, mut high) = (-CENTRING_MAX, CENTRING_MAX);
+    for _ in 0..CENTRING_STEPS {
+        let middle = f64::midpoint(low, high);
+        if surplus(middle) > 0.0 { high = middle } else { low = middle }
+    }
+    f64::midpoint(low, high)
 }
 
 /// Margins of all events; NaN where the model abstains.

@@ -95,6 +95,21 @@ impl Isotonic {
         Isotonic::try_from(knots)
     }
 
+    /// The same with one knot a level, in its middle: levels are where nothing told scores apart, not where scores are
+    /// worth the same, and a ranking should not lose them (after Oron and Flournoy, "Centered Isotonic Regression:
+    /// Point and Interval Estimation for Dose-Response Studies", 2017, with the middle for their weighted mean).
+    ///
+    /// # Errors
+    /// [`Error::Calibration`] where two middles cannot be told apart.
+    pub fn centred(&self) -> Result<Isotonic, Error> {
+        let levels = self.knots.chunk_by(|a, b| a.probability == b.probability);
+        let middle = |level: &[Knot]| {
+            let (first, last) = (level.first()?, level.last()?);
+            Some(Knot { score: first.score / 2.0 + last.score / 2.0, probability: first.probability })
+        };
+        Isotonic::try_from(levels.filter_map(middle).collect::<Vec<_>>())
+    }
+
     /// The probability at `score`, between [`PROBABILITY_MIN`] and one minus it: linear between knots, level beyond
     /// the first and the last. NaN counts as the lowest score.
     pub fn probability(&self, score: f64) -> f64 {
@@ -172,6 +187,11 @@ mod tests {
         {
             assert!((isotonic.probability(score) - expect).abs() < 1e-12, "{score}");
         }
+        let centred = isotonic.centred().unwrap();
+        assert_eq!(
+            centred.knots(),
+            [(1.0, 0.0), (2.5, 0.75), (4.0, 1.0)].map(|(score, probability)| Knot { score, probability })
+        );
         // One score, one probability.
         assert_eq!(fit(&[(0.0, true, 1.0), (-0.0, false, 3.0)]).probability(0.0), 0.25);
     }

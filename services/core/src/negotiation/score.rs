@@ -45,10 +45,16 @@ pub fn event_score(severities: impl Iterator<Item = Severity>) -> f64 {
     1.0 - innocent
 }
 
+/// What of a detection's log-odds is news to a model that sees the same event: much of what a rule looks for shows in
+/// the features too. Measured on generated organisations and campaigns that the model had not seen, where anything
+/// from 0.3 to 0.5 ranks events best; 1 ranks every innocent match above faint attacks.
+const NEWS: f64 = 0.4;
+
 /// An event's score where a model speaks too. Priors are stated for an event that is ordinary otherwise, one of
-/// [`prior`]`(Informational)`; the model tells how ordinary it is, and the log-odds of both add up:
+/// [`prior`]`(Informational)`; the model tells how ordinary it is, and what is news of the detections is added:
 ///
-/// `logit(score) = logit(learned) + logit(detected) - logit(prior(Informational))`, and `learned` without detections.
+/// `logit(score) = logit(learned) + NEWS (logit(detected) - logit(prior(Informational)))`, and `learned` without
+/// detections. It ranks; levels and cases rest on detections' full worth beside it.
 pub fn joined(detected: f64, learned: f64) -> f64 {
     if detected <= 0.0 {
         return learned;
@@ -57,7 +63,7 @@ pub fn joined(detected: f64, learned: f64) -> f64 {
         let p = p.clamp(1e-6, 1.0 - 1e-6);
         (p / (1.0 - p)).ln()
     };
-    let log_odds = logit(learned) + logit(detected) - logit(prior(Severity::Informational));
+    let log_odds = logit(learned) + NEWS * (logit(detected) - logit(prior(Severity::Informational)));
     1.0 / (1.0 + (-log_odds).exp())
 }
 
@@ -102,8 +108,9 @@ mod tests {
     fn a_model_moves_what_detections_are_worth() {
         let ordinary = prior(Informational);
         for (severity, value) in PRIORS {
-            assert!((joined(value, ordinary) - value).abs() < 1e-9, "{severity:?} on an ordinary event");
-            assert!(joined(value, 0.001) < value && joined(value, 0.5) > value);
+            let on_ordinary = joined(value, ordinary);
+            assert!((ordinary - 1e-9..=value + 1e-9).contains(&on_ordinary), "{severity:?} on an ordinary event");
+            assert!(joined(value, 0.001) < on_ordinary && joined(value, 0.5) >= 0.5 - 1e-9);
         }
         assert_eq!(joined(0.0, 0.3), 0.3);
         assert!((0.0..=1.0).contains(&joined(1.0, 1.0)) && joined(0.0, 0.0) == 0.0);
