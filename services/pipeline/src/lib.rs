@@ -226,9 +226,9 @@ impl<'a> Engine<'a> {
 
 /// Score from which on an event without any detection is worth keeping.
 pub const SIGNAL_FROM: f64 = 0.10;
-/// Probability from which on the model makes a case by itself. On generated organisations that are hard, a case of .15
-/// is about the one false case an account a day that a person can bear; below there is little but noise.
-pub const WORTH_JUDGING: f64 = 0.15;
+/// Probability from which on the model makes a case by itself. It is low, so that the list does not end before what a person
+/// can bear: on generated organisations that are hard, the one false case an account a day lies above it.
+pub const WORTH_JUDGING: f64 = 0.05;
 /// Reasons that are kept of one event.
 const REASONS_MAX: usize = 8;
 
