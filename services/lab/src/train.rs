@@ -78,28 +78,34 @@ impl Sample {
     pub fn of(organisations: &[&Dataset], thinning: usize) -> Self {
         let mut sample = Self::default();
         for dataset in organisations {
-            let shares = incident_shares(dataset);
-            for event in learned_from(dataset, thinning) {
-                let incident = dataset.events[event].incident;
-                sample.rows.extend_from_slice(dataset.row(event));
-                sample.labels.push(incident > 0);
-                sample.weights.push(match shares.get(&incident) {
-                    Some(share) => *share,
-                    None => thinning.max(1) as f64,
-                });
-            }
+            let events: Vec<usize> = learned_from(dataset, thinning).collect();
+            sample.add(dataset, &events, thinning);
         }
         sample
+    }
+
+    /// Adds events of an organisation, of whose innocent ones one in `thinning` was chosen.
+    pub(crate) fn add(&mut self, dataset: &Dataset, events: &[usize], thinning: usize) {
+        let shares = incident_shares(dataset, events);
+        for event in events {
+            let incident = dataset.events[*event].incident;
+            self.rows.extend_from_slice(dataset.row(*event));
+            self.labels.push(incident > 0);
+            self.weights.push(match shares.get(&incident) {
+                Some(share) => *share,
+                None => thinning.max(1) as f64,
+            });
+        }
     }
 }
 
 /// What an attack event weighs, by incident: 1 over the root of its incident's events, 1 on average. So a campaign of
 /// nine hundred events counts for six of twenty-five, not for thirty-six: to find an incident matters as much as to
 /// find its events.
-fn incident_shares(dataset: &Dataset) -> BTreeMap<u32, f64> {
+fn incident_shares(dataset: &Dataset, events: &[usize]) -> BTreeMap<u32, f64> {
     let mut sizes = BTreeMap::<u32, f64>::new();
-    for event in learned_from(dataset, usize::MAX).filter(|event| dataset.events[*event].incident > 0) {
-        *sizes.entry(dataset.events[event].incident).or_default() += 1.0;
+    for incident in events.iter().map(|event| dataset.events[*event].incident).filter(|incident| *incident > 0) {
+        *sizes.entry(incident).or_default() += 1.0;
     }
     let events: f64 = sizes.values().sum();
     let roots: f64 = sizes.values().map(|size| size.sqrt()).sum();

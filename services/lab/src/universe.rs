@@ -85,7 +85,8 @@ pub struct Universe {
     /// Each is trained on in every fold: habits differ more between organisations than within one. They hold many
     /// attacks, so that there is something to learn; calibration weighs them down to [`PREVALENCE`].
     pub training: &'static [Environment],
-    /// The first is the one that the headline speaks of. The training seeds are none of theirs.
+    /// The first is the one that the headline speaks of. Their seeds are none that were trained on or decided by: whoever changes
+    /// the model after looking at a table takes fresh ones for the next.
     pub measured: &'static [Environment],
 }
 
@@ -114,10 +115,10 @@ impl Universe {
             environment("ten accounts", 400_000, 0.10, 10, 240),
         ],
         measured: &[
-            environment("operational", 1_000_000, 0.023, 10, 900),
-            environment("simulated", 500_000, 0.05, 8, 1_000),
-            environment("public-like", 300_000, 0.031, 6, 1_100),
-            environment("rare", 1_000_000, 0.000_1, 10, 1_200),
+            environment("operational", 1_000_000, 0.023, 10, 2_000),
+            environment("simulated", 500_000, 0.05, 8, 2_100),
+            environment("public-like", 300_000, 0.031, 6, 2_200),
+            environment("rare", 1_000_000, 0.000_1, 10, 2_300),
         ],
     };
 

@@ -226,8 +226,8 @@ impl<'a> Engine<'a> {
 
 /// Score from which on an event without any detection is worth keeping.
 pub const SIGNAL_FROM: f64 = 0.10;
-/// Probability from which on the model makes a case by itself. It is low, so that the list does not end before what a person
-/// can bear: on generated organisations that are hard, the one false case an account a day lies above it.
+/// Probability from which on the model makes a case by itself. Low, so that the list ends about where a person's
+/// budget does: on generated organisations that are hard, some one false case an account a day reaches it.
 pub const WORTH_JUDGING: f64 = 0.05;
 /// Reasons that are kept of one event.
 const REASONS_MAX: usize = 8;

@@ -32,7 +32,9 @@ pub struct Bundle {
     pub cases: CaseModel,
 }
 
-/// A logistic regression from the events of a case to the probability that it is an attack.
+/// A logistic regression from the events of a case to the probability that it is an attack. Its coefficients are learned
+/// with every incident weighing the same however many cases it makes, its intercept with the root of that: between a chance by case and
+/// one by incident.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CaseModel {
     pub intercept: f64,

@@ -33,12 +33,7 @@ pub(super) fn rows(
         let mut sample = Sample::default();
         for dataset in organisations {
             let known = learned_from(dataset, options.thinning).filter(|event| !is_test(protocol, dataset, *event));
-            for event in known {
-                let is_attack = dataset.events[event].incident > 0;
-                sample.rows.extend_from_slice(dataset.row(event));
-                sample.labels.push(is_attack);
-                sample.weights.push(if is_attack { 1.0 } else { options.thinning as f64 });
-            }
+            sample.add(dataset, &known.collect::<Vec<_>>(), options.thinning);
         }
         let forest = trees_on(&sample, options.trees)?;
         let mut pool = Pool { untested: 1.0 - TEST_PERCENT as f64 / 100.0, ..Pool::default() };

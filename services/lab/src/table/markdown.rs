@@ -87,7 +87,10 @@ fn environments(out: &mut String, evaluation: &Evaluation) {
             ]
         }),
     );
-    let model = evaluation.model.as_deref().map_or(NOT_MEASURED.to_owned(), |hash| format!("`{}`", short_hash(hash)));
+    let model = evaluation
+        .model
+        .as_deref()
+        .map_or("one of each fold, trained without it".to_owned(), |hash| format!("`{}`", short_hash(hash)));
     line(
         out,
         &format!("Version {}, feature schema {}, model {model}.\n", evaluation.version, evaluation.feature_schema),
