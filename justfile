@@ -47,3 +47,16 @@ evaluate *arguments:
 # Throughput on generated logs (or on files, repeated), stage by stage
 bench *arguments:
     cargo run --locked --release -p trailwarden-tests --bin bench -- {{arguments}}
+
+# Throughput, latency, CPU and memory of all roles on a real broker and store of this machine
+bench-cluster *arguments: (build)
+    cargo run --locked --release -p trailwarden-tests --bin bench_cluster -- {{arguments}}
+
+# Faults chosen by a seed, several at once, round after round: `just chaos 50 1`
+chaos *arguments: (build)
+    cargo run --locked --release -p trailwarden-tests --bin chaos -- {{arguments}}
+
+[private]
+build:
+    ./tests/install_servers.sh
+    cargo build --locked --release

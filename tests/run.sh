@@ -14,6 +14,10 @@ fi
 say "fetching what Cargo.lock names, for every platform, so that every licence is looked at"
 cargo fetch --locked || echo "tests/run.sh: could not fetch; going on with what is here" >&2
 
+say "the servers that tests talk to"
+./tests/install_servers.sh
+./tests/install_promtool.sh
+
 say "building the workspace, its tests and benches"
 cargo build --locked --release --workspace --all-targets
 

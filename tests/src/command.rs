@@ -65,6 +65,11 @@ impl Invocation {
         self
     }
 
+    pub fn args<A: AsRef<OsStr>>(mut self, texts: impl IntoIterator<Item = A>) -> Self {
+        self.arguments.extend(texts.into_iter().map(|text| text.as_ref().to_owned()));
+        self
+    }
+
     pub fn env(mut self, name: &str, text: &str) -> Self {
         self.environment.push((name.to_owned(), text.to_owned()));
         self

@@ -6,8 +6,12 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 #![allow(clippy::print_stderr, reason = "a test that could not run says so")]
 
+pub mod cluster;
 pub mod command;
 pub mod detection_figures;
+pub mod fence_model;
 pub mod packages;
 pub mod records;
 pub mod repository;
+
+pub use trailwarden_servers as servers;

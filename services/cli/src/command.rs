@@ -24,9 +24,9 @@ use crate::{demo, outputs, report};
 /// Exit code of `--fail-on` when its verdict was reached.
 const REACHED: u8 = 1;
 /// Exit code for usage, configuration and outputs that cannot be written.
-const WRONG: u8 = 2;
+pub(crate) const WRONG: u8 = 2;
 /// Exit code when nothing could be read.
-const NOTHING_READ: u8 = 3;
+pub(crate) const NOTHING_READ: u8 = 3;
 
 /// What the world around a command is like; read once, in `main`.
 pub struct Surroundings<'a> {
@@ -43,7 +43,7 @@ impl Surroundings<'_> {
         self.environment.iter().any(|(key, value)| key == name && !value.is_empty())
     }
 
-    fn screen(&self) -> Screen {
+    pub(crate) fn screen(&self) -> Screen {
         let columns = self.environment.iter().find(|(key, _)| key == "COLUMNS");
         let width = columns.and_then(|(_, value)| value.to_str()?.parse().ok()).unwrap_or(WIDTH_DEFAULT);
         Screen { colour: self.stdout_is_terminal && !self.has("NO_COLOR"), width }

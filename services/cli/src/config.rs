@@ -38,6 +38,12 @@ pub struct Config {
     pub model: Model,
     pub cases: Cases,
     pub routing: Routing,
+    pub run: Run,
+    pub bus: Bus,
+    pub windows: Windows,
+    pub archive: Archive,
+    pub listen: Listen,
+    pub telemetry: Telemetry,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -116,6 +122,104 @@ pub struct Routing {
     pub close_below: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub automatic_above: Option<f64>,
+}
+
+/// What all processes of one deployment share.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Run {
+    pub tenant: String,
+    pub partitions: u16,
+    pub drain_s: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bus {
+    /// Absent, the bus lives in the process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    pub replicas: usize,
+    pub kept_h: u64,
+    pub stream_mib_max: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Windows {
+    /// Absent, windows live in the process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    pub cluster: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Archive {
+    /// A folder, or `s3://bucket/prefix`.
+    pub location: String,
+    pub flush_events: usize,
+    pub flush_s: u64,
+}
+
+/// Addresses of the roles' gRPC servers, and of the page for probes and metrics.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listen {
+    pub collector: String,
+    pub featurizer: String,
+    pub scorer: String,
+    pub council: String,
+    pub status: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Telemetry {
+    /// `http://127.0.0.1:4317`; absent, nothing is exported.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub otlp: Option<String>,
+    pub log: String,
+    pub format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    #[default]
+    Json,
+    Text,
+}
+
+impl Default for Run {
+    fn default() -> Self {
+        Self { tenant: "default".into(), partitions: 16, drain_s: 20 }
+    }
+}
+
+impl Default for Bus {
+    fn default() -> Self {
+        Self { url: None, replicas: 1, kept_h: 48, stream_mib_max: 8_192 }
+    }
+}
+
+impl Default for Archive {
+    fn default() -> Self {
+        Self { location: "trailwarden-archive".into(), flush_events: 100_000, flush_s: 60 }
+    }
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        let own = |port: u16| format!("127.0.0.1:{port}");
+        Self { collector: own(7401), featurizer: own(7402), scorer: own(7403), council: own(7404), status: own(7400) }
+    }
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self { otlp: None, log: "info".into(), format: LogFormat::Json }
+    }
 }
 
 impl Default for Collector {

@@ -1,10 +1,12 @@
 //! Composition of the stages and the operator's commands.
 
 pub mod background;
+pub mod case;
 mod case_lines;
 pub mod command;
 pub mod config;
 pub mod demo;
+pub mod doctor;
 mod event_lines;
 pub mod figures;
 pub mod findings;
@@ -13,8 +15,11 @@ pub mod lab;
 pub mod lines;
 mod outputs;
 pub mod progress;
+pub mod query;
 pub mod report;
 pub mod rules;
+pub mod run;
+mod sampling;
 pub mod scan;
 pub mod techniques;
 pub mod terminal;

@@ -10,8 +10,10 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Args, Parser, Subcommand};
+use trailwarden::case::{self, CaseCommand};
 use trailwarden::command::{self, Surroundings};
-use trailwarden::lab;
+use trailwarden::run::{self, Role};
+use trailwarden::{doctor, lab, query};
 use trailwarden_core::level::Verdict;
 use trailwarden_core::time::Timestamp;
 
@@ -29,18 +31,88 @@ enum Command {
     Demo(Demo),
     /// Scan files or folders of CloudTrail and print the cases that matter
     Scan(Scan),
+    /// Ask the archive in SQL: tables activities, signals and cases
+    Query(Query),
     /// Show or check the configuration
     #[command(subcommand)]
     Config(Config),
-    /// Run as a service (not built yet)
-    Run(Unbuilt),
+    /// Run one role of a deployment, or all of them in one process, until told to stop
+    Run(Run),
     /// Offline: generate logs, train a model, evaluate
     #[command(subcommand)]
     Lab(Lab),
-    /// List, watch, label, approve and undo cases of a running service (not built yet)
-    Case(Unbuilt),
-    /// Check the servers that a service needs (not built yet)
-    Doctor(Unbuilt),
+    /// List, watch and label the cases of a running deployment
+    Case(CaseArguments),
+    /// Check the servers that a deployment needs, and say what to do where one is not as it should be; exits with 1 then
+    Doctor(Doctor),
+}
+
+/// What `run --help` says last.
+const RUN_SETTINGS: &str = "Broker, store, archive and addresses are settings: `trailwarden config print` shows them all. Without bus.url and \
+    windows.url everything stays in this process and nothing outlives it. With them, `trailwarden doctor --set-up` comes \
+    first, once: it makes the streams and says what is not as it should be.";
+
+#[derive(Debug, Args)]
+#[command(after_long_help = RUN_SETTINGS)]
+struct Run {
+    /// What to run; may be given several times
+    #[arg(long = "role", value_name = "ROLE", value_enum, default_value = "all")]
+    roles: Vec<Role>,
+    /// Configuration file (TOML)
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Die at a named place, the n-th time it is passed: `featurizer.published:3`. For tests
+    #[arg(long, value_name = "PLACE:N", value_parser = place, hide = true)]
+    die_at: Option<(String, u64)>,
+    /// Measure at most so many events a second. For benches
+    #[arg(long, value_name = "EVENTS_PER_S", hide = true)]
+    pace: Option<u32>,
+}
+
+fn place(text: &str) -> Result<(String, u64), String> {
+    let parts = text.rsplit_once(':').and_then(|(name, nth)| Some((name.to_owned(), nth.parse().ok()?)));
+    parts.ok_or_else(|| "a place and a number: `featurizer.published:3`".to_owned())
+}
+
+#[derive(Debug, Args)]
+struct CaseArguments {
+    #[command(subcommand)]
+    command: CaseCommand,
+    /// The council's address; without it the configuration's `listen.council`
+    #[arg(long, value_name = "HOST:PORT", global = true)]
+    server: Option<String>,
+    /// What to print on standard output
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "table", global = true)]
+    format: command::Format,
+    /// Configuration file (TOML)
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct Doctor {
+    /// Make the streams of this deployment first, or bring them up to date; doing it again changes nothing
+    #[arg(long)]
+    set_up: bool,
+    /// List what could not be worked on, up to 1000; `--dead-letters=SEQUENCE` goes on after that one
+    #[arg(long, value_name = "SEQUENCE", num_args = 0..=1, require_equals = true, default_missing_value = "0", conflicts_with = "set_up")]
+    dead_letters: Option<u64>,
+    /// Send one dead letter back to where it came from, once the cause is mended
+    #[arg(long, value_name = "SEQUENCE", conflicts_with_all = ["set_up", "dead_letters"])]
+    redrive: Option<u64>,
+    /// Configuration file (TOML)
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl Doctor {
+    fn task(&self) -> doctor::Task {
+        match (self.redrive, self.dead_letters) {
+            (Some(sequence), _) => doctor::Task::Redrive(sequence),
+            (None, Some(after)) => doctor::Task::DeadLetters { after },
+            (None, None) => doctor::Task::Check { set_up: self.set_up },
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -76,6 +148,25 @@ struct Scan {
     /// Threads that read and parse; 0 takes every core. The output is the same with any number
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=256))]
     threads: Option<u16>,
+    /// Configuration file (TOML)
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct Query {
+    /// One statement that reads; `SHOW COLUMNS FROM activities` names what there is
+    #[arg(value_name = "SQL")]
+    sql: String,
+    /// Where the archive stands; the configuration's `archive.location` without it
+    #[arg(long, value_name = "LOCATION")]
+    archive: Option<String>,
+    /// What to print on standard output
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "table")]
+    format: command::Format,
+    /// Rows to print at most
+    #[arg(long, value_name = "N", default_value_t = query::ROWS_DEFAULT as u32, value_parser = clap::value_parser!(u32).range(1..=query::ROWS_MAX as i64))]
+    limit: u32,
     /// Configuration file (TOML)
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -156,13 +247,18 @@ struct Unbuilt {
     rest: Vec<OsString>,
 }
 
+#[expect(clippy::disallowed_methods, reason = "the shell is where the clock is read")]
+fn wall_clock() -> Timestamp {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    Timestamp::from_millis(now.map_or(0, |since| since.as_millis().try_into().unwrap_or(i64::MAX)))
+}
+
 #[expect(clippy::disallowed_methods, reason = "the shell is where the clock and the environment are read")]
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let started = Instant::now();
     let surroundings = Surroundings {
-        now: Timestamp::from_millis(now.map_or(0, |since| since.as_millis().try_into().unwrap_or(i64::MAX))),
+        now: wall_clock(),
         elapsed: &|| started.elapsed(),
         environment: std::env::vars_os().collect(),
         stdout_is_terminal: std::io::stdout().is_terminal(),
@@ -183,9 +279,17 @@ fn main() -> ExitCode {
             },
             &surroundings,
         ),
+        Command::Query(asked) => {
+            let Query { sql, archive, format, limit, config } = asked;
+            query::query(query::QueryRequest { sql, archive, format, rows_max: limit as usize, config }, &surroundings)
+        }
         Command::Config(Config::Print { file }) => command::config_print(file.as_deref(), &surroundings),
         Command::Config(Config::Check { file }) => command::config_check(&file, &surroundings),
-        Command::Run(_) => command::not_built("run", "the services and the message bus"),
+        Command::Run(asked) => run::run(
+            run::RunRequest { roles: asked.roles, config: asked.config, die_at: asked.die_at, pace: asked.pace },
+            std::sync::Arc::new(wall_clock),
+            &surroundings,
+        ),
         Command::Lab(Lab::Generate(asked)) => {
             let Generate { out, events, accounts, days, seed, setting } = asked;
             lab::generate(&out, &setting.settings(events, accounts, days, seed), &surroundings)
@@ -195,8 +299,10 @@ fn main() -> ExitCode {
             lab::evaluate(&asked.markdown, &asked.report, asked.real.as_deref(), &surroundings)
         }
         Command::Lab(Lab::Tune(_)) => command::not_built("lab tune", "the search for settings"),
-        Command::Case(_) => command::not_built("case", "the services and the message bus"),
-        Command::Doctor(_) => command::not_built("doctor", "the services and the message bus"),
+        Command::Case(asked) => {
+            case::run(asked.command, asked.server, asked.config.as_deref(), asked.format, &surroundings)
+        }
+        Command::Doctor(asked) => doctor::doctor(asked.task(), asked.config.as_deref(), &surroundings),
     };
     match outcome {
         Ok(code) => code,

@@ -5,21 +5,24 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rustc_hash::FxHashSet;
-use trailwarden_collector::{Input, Options, Progress, Summary, collect};
+use trailwarden_collector::{Input, Observe, Options, Progress, Summary, collect};
 use trailwarden_core::activity::{Activity, Observation};
 use trailwarden_core::api::Vocabulary;
 use trailwarden_core::baseline;
 use trailwarden_core::case::{self, Case};
 use trailwarden_core::detection::RuleSet;
 use trailwarden_core::feature::SCHEMA_VERSION;
+use trailwarden_core::gather::{WORTH_JUDGING, is_worth_judging};
 use trailwarden_core::hash::hash64;
 use trailwarden_core::level::{Level, Severity};
 use trailwarden_core::negotiation::negotiate_deterministically;
+use trailwarden_core::record::RecordView;
 use trailwarden_core::registry::Registry;
 use trailwarden_core::time::{MINUTE_MS, Timestamp};
-use trailwarden_pipeline::{Describer, Engine, Observer, WORTH_JUDGING, explain, is_worth_judging};
+use trailwarden_pipeline::{Describer, Engine, Observer, explain};
 use trailwarden_scorer::{Scorer, bundle};
 
 use crate::case_lines::CaseLines;
@@ -55,10 +58,10 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Scanner {
     config: Config,
-    rules: RuleSet,
-    vocabulary: Vocabulary,
+    rules: Arc<RuleSet>,
+    vocabulary: Arc<Vocabulary>,
     registry: Registry,
-    scorer: Option<Scorer>,
+    scorer: Option<Arc<Scorer>>,
 }
 
 /// Where lines go, as they are found.
@@ -71,15 +74,15 @@ pub struct Outputs<'a> {
 impl Scanner {
     /// Loads the rules and the model that the configuration names.
     pub fn from_config(config: Config) -> Result<Self, Error> {
-        let rules = rules::load(&config.detections)?;
+        let rules = Arc::new(rules::load(&config.detections)?);
         let registry = config.registry();
-        let scorer = scorer(&config.model)?;
-        Ok(Self { config, rules, vocabulary: Vocabulary::builtin(), registry, scorer })
+        let scorer = scorer(&config.model)?.map(Arc::new);
+        Ok(Self { config, rules, vocabulary: Arc::new(Vocabulary::builtin()), registry, scorer })
     }
 
     /// The name of the model bundle that scores, if one does.
     pub fn model(&self) -> Option<&str> {
-        self.scorer.as_ref().map(Scorer::name)
+        self.scorer.as_deref().map(Scorer::name)
     }
 
     pub fn rules(&self) -> &RuleSet {
@@ -94,15 +97,44 @@ impl Scanner {
     /// accounts: `recorded_in` count as the operator's beside those that the registry names.
     pub fn engine(&self, now: Timestamp, recorded_in: &BTreeSet<String>) -> Engine<'_> {
         let accounts = self.registry.accounts.union(recorded_in).cloned().collect();
-        let baseline = baseline::Limits { warm_up_h: self.config.features.warm_up_h, ..baseline::Limits::default() };
-        let cases = case::Limits {
+        let (baseline, cases) = (self.baseline_limits(), self.case_limits());
+        let horizon = now.plus_ms(CLOCK_SKEW_MS);
+        let describer = Describer::new(&self.rules, &self.vocabulary, baseline, horizon, accounts);
+        Engine::new(describer, self.scorer.as_deref(), cases)
+    }
+
+    pub fn baseline_limits(&self) -> baseline::Limits {
+        baseline::Limits { warm_up_h: self.config.features.warm_up_h, ..baseline::Limits::default() }
+    }
+
+    pub fn case_limits(&self) -> case::Limits {
+        case::Limits {
             quiet_min: self.config.cases.quiet_min,
             length_h_max: self.config.cases.hours_max,
             ..case::Limits::default()
-        };
-        let horizon = now.plus_ms(CLOCK_SKEW_MS);
-        let describer = Describer::new(&self.rules, &self.vocabulary, baseline, horizon, accounts);
-        Engine::new(describer, self.scorer.as_ref(), cases)
+        }
+    }
+
+    /// Accounts that the operator vouches for.
+    pub fn own_accounts(&self) -> BTreeSet<String> {
+        self.registry.accounts.clone()
+    }
+
+    pub fn shared_rules(&self) -> Arc<RuleSet> {
+        Arc::clone(&self.rules)
+    }
+
+    pub fn shared_vocabulary(&self) -> Arc<Vocabulary> {
+        Arc::clone(&self.vocabulary)
+    }
+
+    pub fn shared_scorer(&self) -> Option<Arc<Scorer>> {
+        self.scorer.clone()
+    }
+
+    /// Whether the model asks for sessions' sequences.
+    pub fn uses_networks(&self) -> bool {
+        self.scorer.is_some() && self.config.model.used == Used::All
     }
 
     /// How inputs are read.
@@ -143,18 +175,28 @@ impl Scanner {
     }
 
     /// Judges a case; where it is grave enough to be read and the model has a part in it, with the model's reasons.
-    fn judge(&self, mut case: Case) -> Finding {
+    pub fn finding(&self, mut case: Case) -> Finding {
         let bounds = self.config.bounds();
         let rules = self.rules.rules();
         let judged = |case: &Case| negotiate_deterministically(case, rules, &self.registry, &self.vocabulary, &bounds);
         let mut judgement = judged(&case);
         let is_read = judgement.severity >= Severity::Medium && case.learned.is_some_and(|p| p >= WORTH_JUDGING);
-        if let Some(scorer) = self.scorer.as_ref().filter(|_| is_read)
+        if let Some(scorer) = self.scorer.as_deref().filter(|_| is_read)
             && explain(&mut case, scorer)
         {
             judgement = judged(&case);
         }
         Finding::new(case, judgement)
+    }
+}
+
+/// What collectors read off raw records, for as long as they run.
+#[derive(Debug)]
+pub struct ServiceObserver(pub Arc<Scanner>);
+
+impl Observe for ServiceObserver {
+    fn observe<'a>(&self, view: &RecordView<'a>, activity: Activity<'a>) -> Observation<'a> {
+        self.0.observer().observe(view, activity)
     }
 }
 
@@ -249,7 +291,7 @@ impl<'s, 'e, 'o> Gathered<'s, 'e, 'o> {
                 self.findings.tally.context_only += 1;
                 continue;
             }
-            let finding = self.scanner.judge(case);
+            let finding = self.scanner.finding(case);
             if let Some(lines) = &mut self.case_lines {
                 let mut line = Vec::new();
                 write_case(&mut line, &finding)

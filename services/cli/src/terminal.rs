@@ -347,7 +347,7 @@ fn verdict_style(verdict: Verdict) -> &'static str {
 }
 
 /// Untrusted text in exactly `columns` columns.
-fn fit(text: &str, columns: usize) -> String {
+pub(crate) fn fit(text: &str, columns: usize) -> String {
     let text = untrusted::visible(text, columns * 4);
     let too_wide = text.width() > columns;
     let room = if too_wide { columns - 1 } else { columns };

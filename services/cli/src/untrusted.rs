@@ -89,6 +89,44 @@ pub fn visible_json(json: &str) -> String {
     out
 }
 
+/// Addresses of servers, several separated by commas, without user and password: scheme, host and port of each. What does
+/// not look like a host may be a part of a password, and is not shown.
+pub fn addresses(urls: &str) -> String {
+    // What is shown of each address, and whether it is known where its password ends.
+    let mut shown: Vec<(String, bool)> = Vec::new();
+    for url in urls.split(',') {
+        let has_user = url.contains('@');
+        if has_user && !url.contains("://") {
+            // A comma may stand in a password: then what came before is its beginning.
+            while let Some((before, false)) = shown.last() {
+                let begins = before.contains("://");
+                shown.pop();
+                if begins {
+                    break;
+                }
+            }
+        }
+        shown.push((address(url.trim()), has_user));
+    }
+    shown.into_iter().map(|(address, _)| address).collect::<Vec<String>>().join(",")
+}
+
+fn address(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let after_user = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    let authority = after_user.split(['/', '?', '#']).next().unwrap_or_default();
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !authority.ends_with(']') => (host, port),
+        _ => (authority, ""),
+    };
+    let of_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
+    let of_scheme = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    let good = !host.is_empty() && host.bytes().all(of_host) && port.bytes().all(|byte| byte.is_ascii_digit());
+    let scheme =
+        if !scheme.is_empty() && scheme.bytes().all(of_scheme) { format!("{scheme}://") } else { String::new() };
+    format!("{scheme}{}", if good { authority } else { "…" })
+}
+
 /// Whether a character acts on its surroundings, or cannot be seen, instead of standing for itself.
 pub fn is_hidden(character: char) -> bool {
     character.is_control()
@@ -139,6 +177,30 @@ mod tests {
         let shown = visible_json(&serde_json::to_string_pretty(&value).expect("JSON"));
         assert!(shown.contains(r"a\u202eb\udb40\udc41\u0007"), "{shown}");
         assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).expect("JSON"), value);
+    }
+
+    #[test]
+    fn addresses_are_shown_without_passwords() {
+        for (urls, expect) in [
+            ("nats://127.0.0.1:4222", "nats://127.0.0.1:4222"),
+            ("nats://me:secret@bus.example:4222", "nats://bus.example:4222"),
+            ("nats://a:4222, nats://me:secret@b:4222,nats://token-secret@c", "nats://a:4222,nats://b:4222,nats://c"),
+            ("me:secret@a:4222,me:secret@b:4222,c:4222", "a:4222,b:4222,c:4222"),
+            ("redis://:secret@cache:6379/0?password=secret#secret", "redis://cache:6379"),
+            ("rediss://me:se@cr/e?t@[::1]:6379/0", "rediss://[::1]:6379"),
+            ("redis://[::1]/0", "redis://[::1]"),
+            ("nats://me:secret", "nats://…"),
+            ("nats://me:12,secret@a:4222", "a:4222"),
+            ("nats://me:1,2,3@a:4222,nats://b:4222", "a:4222,nats://b:4222"),
+            ("me:se://cret@a:4222", "a:4222"),
+            ("nats://me:secret@\u{1b}[31m", "nats://…"),
+            ("unix:///run/redis.sock", "unix://…"),
+            ("", "…"),
+        ] {
+            let shown = addresses(urls);
+            assert_eq!(shown, expect, "{urls:?}");
+            assert!(!shown.contains("secret") && !shown.contains("me"), "{shown}");
+        }
     }
 
     #[test]

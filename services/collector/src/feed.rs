@@ -86,6 +86,18 @@ pub(crate) fn feed(
     }
 }
 
+/// As [`feed`], for a text that is whole and plain and longer than neither a line nor a document may be.
+pub(crate) fn feed_whole(text: &[u8], mut take: impl FnMut(Piece)) {
+    let layout = layout(text, true).unwrap_or(Layout::Document);
+    let bytes = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text).to_vec();
+    take(match layout {
+        Layout::Lines => Piece::Lines(Lines { bytes, first: 1, is_cut: false, has_more: false }),
+        Layout::Document => Piece::Document { bytes, is_cut: false },
+        Layout::Empty => rejected(Place::default(), RejectReason::EmptyFile, ""),
+        Layout::Foreign(reason, detail) => rejected(Place::default(), reason, detail),
+    });
+}
+
 fn rejected(place: Place, reason: RejectReason, detail: impl Into<std::borrow::Cow<'static, str>>) -> Piece {
     Piece::Rejected(place, Rejection::new(reason, detail))
 }

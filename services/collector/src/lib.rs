@@ -10,9 +10,11 @@ mod merge;
 mod normalise;
 mod parse;
 mod reason;
+pub mod service;
 mod shape;
 mod source;
 mod store;
+mod walk;
 mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -41,6 +41,10 @@ pub enum RejectReason {
     OtherExtension,
     /// A pipe, socket or device within a folder.
     NotRegularFile,
+    /// A request has more records than one may have; from the named one on, none of its document was taken.
+    TooManyRecords,
+    /// Reading ended in a defect of ours; what came before it in its document was taken.
+    Defect,
 }
 
 impl RejectReason {
@@ -69,6 +73,8 @@ impl RejectReason {
             Self::Insight => "insight",
             Self::OtherExtension => "other_extension",
             Self::NotRegularFile => "not_regular_file",
+            Self::TooManyRecords => "too_many_records",
+            Self::Defect => "defect",
         }
     }
 

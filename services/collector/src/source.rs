@@ -154,7 +154,7 @@ enum Reader<'s> {
     Gzip(Box<Members<BufReader<Box<dyn Read + 's>>>>),
 }
 
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+pub(crate) const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const GZIP_READ_BYTES: usize = 64 * 1024;
 
 impl<'s> Stream<'s> {
@@ -211,6 +211,11 @@ impl<'s> Stream<'s> {
             };
         }
         true
+    }
+
+    /// Bytes handed out so far, after inflation.
+    pub(crate) fn inflated(&self) -> u64 {
+        self.inflated
     }
 
     fn cut_by(&self, error: &io::Error) -> Cut {

@@ -9,15 +9,15 @@ use trailwarden_core::record::RecordView;
 use trailwarden_core::time::{MINUTE_MS, Timestamp};
 
 use crate::duplicates::Occurrences;
-use crate::feed::{Lines, Piece, feed, line_rejection};
+use crate::feed::{Lines, Piece, feed};
 use crate::limits::Limits;
 use crate::normalise::with_activity;
 use crate::parse::{Record, Rejection};
 use crate::reason::{Place, RejectReason, Tally};
-use crate::shape::{Sink, Walker};
+use crate::shape::Sink;
 use crate::source::{Source, Stream};
 use crate::store::{Run, Store};
-use crate::{Error, Options, Progress};
+use crate::{Error, Options, Progress, walk};
 
 /// Turns a record into what is kept of it. Called from several threads.
 pub trait Observe: Sync {
@@ -292,49 +292,15 @@ impl<'w, O: Observe> Worker<'w, O> {
         self.begin(source, lines.bytes.len());
         let (before, found_before) = (self.gatherer.seen(), self.gatherer.found);
         let is_whole_file = lines.first == 1 && !lines.has_more && !lines.is_cut;
-        let limits = self.gatherer.limits;
-        // Checked once for all lines; only where that fails, for each.
-        let whole = std::str::from_utf8(&lines.bytes).ok();
-        let mut start = 0;
-        let mut number = lines.first;
-        while start < lines.bytes.len() {
-            let line_end = memchr::memchr(b'\n', &lines.bytes[start..]).map_or(lines.bytes.len(), |at| start + at);
-            let text = match whole {
-                Some(whole) => Ok(&whole[start..line_end]),
-                None => std::str::from_utf8(&lines.bytes[start..line_end]),
-            };
-            let place = Place { line: number, record: 0 };
-            match text {
-                _ if line_end - start > limits.line_bytes_max => self.gatherer.reject(place, line_rejection(limits)),
-                Err(error) => {
-                    let detail = format!("at byte {} of the line", error.valid_up_to());
-                    self.gatherer.reject(place, Rejection::new(RejectReason::InvalidUtf8, detail));
-                }
-                Ok(text) => {
-                    let is_cut = lines.is_cut && line_end == lines.bytes.len();
-                    Walker::new(&mut self.gatherer, limits, number, is_cut).walk(text);
-                }
-            }
-            start = line_end + 1;
-            number += 1;
-        }
+        walk::lines(&lines, self.gatherer.limits, &mut self.gatherer);
         self.set_aside_empty(is_whole_file, found_before);
         self.end(before)
     }
 
-    fn document(&mut self, source: usize, mut bytes: Vec<u8>, is_cut: bool) -> Result<(), Error> {
+    fn document(&mut self, source: usize, bytes: Vec<u8>, is_cut: bool) -> Result<(), Error> {
         self.begin(source, bytes.len());
         let (before, found_before) = (self.gatherer.seen(), self.gatherer.found);
-        let limits = self.gatherer.limits;
-        let is_masked = mask_invalid(&mut bytes, is_cut);
-        // Masking left only valid text.
-        let text = std::str::from_utf8(&bytes).unwrap_or_default();
-        if is_masked {
-            let mut masked = Masked(&mut self.gatherer);
-            Walker::new(&mut masked, limits, 0, is_cut).walk(text);
-        } else {
-            Walker::new(&mut self.gatherer, limits, 0, is_cut).walk(text);
-        }
+        walk::document(bytes, is_cut, self.gatherer.limits, &mut self.gatherer);
         self.set_aside_empty(!is_cut, found_before);
         self.end(before)
     }
@@ -415,46 +381,5 @@ impl<O: Observe> Sink for Gatherer<'_, O> {
         self.found += 1;
         self.rejected += u64::from(!rejection.reason.is_set_aside() && place != Place::default());
         self.tally.add(self.file, place, rejection.reason, &rejection.detail);
-    }
-}
-
-/// Stands in a document for each byte that is not UTF-8: allowed within JSON strings, and never seen in CloudTrail.
-const MASK: u8 = 0x7f;
-
-/// Replaces every invalid byte, so that the records without one can still be told apart.
-/// A character that was cut off at the end counts as part of the cut.
-fn mask_invalid(bytes: &mut Vec<u8>, is_cut: bool) -> bool {
-    let mut is_masked = false;
-    let mut valid = 0;
-    while let Err(error) = std::str::from_utf8(&bytes[valid..]) {
-        let start = valid + error.valid_up_to();
-        valid = match error.error_len() {
-            None if is_cut => {
-                bytes.truncate(start);
-                break;
-            }
-            None => bytes.len(),
-            Some(length) => start + length,
-        };
-        bytes[start..valid].fill(MASK);
-        is_masked = true;
-    }
-    is_masked
-}
-
-/// Rejects the records of a document that hold a masked byte.
-struct Masked<'m, S>(&'m mut S);
-
-impl<S: Sink> Sink for Masked<'_, S> {
-    fn record(&mut self, place: Place, raw: &str, record: &Record<'_>) {
-        if raw.as_bytes().contains(&MASK) {
-            self.reject(place, Rejection::new(RejectReason::InvalidUtf8, "a byte is not UTF-8"));
-        } else {
-            self.0.record(place, raw, record);
-        }
-    }
-
-    fn reject(&mut self, place: Place, rejection: Rejection) {
-        self.0.reject(place, rejection);
     }
 }

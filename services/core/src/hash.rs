@@ -3,6 +3,7 @@
 
 use std::hash::Hasher;
 
+use sha2::{Digest, Sha256};
 use siphasher::sip::SipHasher13;
 
 /// Hashes texts one by one; where one ends and the next begins matters.
@@ -33,6 +34,17 @@ pub fn hash64_of<const N: usize>(texts: [&str; N]) -> u64 {
     hasher.finish()
 }
 
+/// 128 bits of several texts that nobody who chooses the texts can make equal: SHA-256, cut. Costs about 0.2 microseconds
+/// where [`hash64_of`] takes a tenth, and is for what strangers gain by a collision, such as the ids of events.
+pub fn hash128_of<const N: usize>(texts: [&str; N]) -> u128 {
+    let mut hasher = Sha256::new();
+    for text in texts {
+        hasher.update(text.as_bytes());
+        hasher.update([0xff]);
+    }
+    hasher.finalize().iter().take(16).fold(0, |sum, byte| sum << 8 | u128::from(*byte))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,6 +54,9 @@ mod tests {
         assert_ne!(hash64_of(["ab", "c"]), hash64_of(["a", "bc"]));
         assert_ne!(hash64_of(["a", "b"]), hash64_of(["b", "a"]));
         assert_ne!(hash64(""), hash64_of(["", ""]));
+        assert_ne!(hash128_of(["ab", "c"]), hash128_of(["a", "bc"]));
+        // SHA-256 of the byte 0xff, its first half.
+        assert_eq!(hash128_of([""]), 0xa810_0ae6_aa19_40d0_b663_bb31_cd46_6142);
         // Stored states and case ids are compared across versions.
         assert_eq!(hash64("principal"), PRINCIPAL);
     }

@@ -39,7 +39,7 @@ pub mod novelty {
 }
 
 /// Up to [`LENGTH`] tokens; when full, the oldest leaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Sequence {
     tokens: [Token; LENGTH],
     /// Where the next token goes.
@@ -52,6 +52,15 @@ impl Default for Sequence {
         Self { tokens: [Token::default(); LENGTH], next: 0, length: 0 }
     }
 }
+
+/// Equal when the tokens are, wherever in the ring they stand.
+impl PartialEq for Sequence {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Sequence {}
 
 impl Sequence {
     pub fn push(&mut self, token: Token) {

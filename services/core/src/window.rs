@@ -55,6 +55,27 @@ impl Rings {
         self.latest
     }
 
+    /// The buckets of each window, in order of [`Window::ALL`]; at most 24 each.
+    pub(crate) fn buckets(&self) -> [&[u16]; 5] {
+        [&self.seconds10.0, &self.minute1.0, &self.minutes10.0, &self.hour1.0, &self.hours24.0]
+    }
+
+    /// Where in each of [`Rings::buckets`] the latest event stands.
+    pub(crate) fn newest(&self) -> [usize; 5] {
+        [
+            self.seconds10.newest(self.latest),
+            self.minute1.newest(self.latest),
+            self.minutes10.newest(self.latest),
+            self.hour1.newest(self.latest),
+            self.hours24.newest(self.latest),
+        ]
+    }
+
+    /// As [`Rings::buckets`], to be filled.
+    pub(crate) fn buckets_mut(&mut self) -> [&mut [u16]; 5] {
+        [&mut self.seconds10.0, &mut self.minute1.0, &mut self.minutes10.0, &mut self.hour1.0, &mut self.hours24.0]
+    }
+
     /// Counts an event. One that is older than a window is no longer counted in it.
     pub fn add(&mut self, at: Timestamp) {
         if at > self.latest {
@@ -121,6 +142,10 @@ impl<const BUCKET_MS: i64, const BUCKETS: usize> Ring<BUCKET_MS, BUCKETS> {
         for step in 0..(new - old).min(BUCKETS as i64) {
             self.0[Self::place(new - step)] = 0;
         }
+    }
+
+    fn newest(&self, latest: Timestamp) -> usize {
+        Self::place(Self::bucket(latest))
     }
 
     fn bucket(at: Timestamp) -> i64 {

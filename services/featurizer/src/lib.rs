@@ -3,14 +3,22 @@
 //! This is the in-memory store. Features are a function of (epoch, live state, activity), so the same
 //! stream in the same order gives the same vectors.
 
+mod measure;
+pub mod partition;
+pub mod service;
+pub mod store;
+pub mod worker;
+
 use rustc_hash::FxHashMap;
 use trailwarden_core::activity::Activity;
 use trailwarden_core::api::AccessLevel;
-use trailwarden_core::baseline::{Baseline, EventKind, Limits};
-use trailwarden_core::feature::{Feature, FeatureVector};
-use trailwarden_core::live::{Keys, LiveState};
+use trailwarden_core::baseline::{Baseline, Limits};
+use trailwarden_core::feature::FeatureVector;
+use trailwarden_core::live::LiveState;
 use trailwarden_core::sequence::Sequence;
-use trailwarden_core::time::{DAY_MS, Timestamp};
+use trailwarden_core::time::Timestamp;
+
+use crate::measure::Subject;
 
 /// Principals whose live windows are kept; beyond it those idle longest are forgotten.
 const PRINCIPALS_LIVE_MAX: usize = 10_000;
@@ -58,41 +66,38 @@ impl Featurizer {
     pub fn step(&mut self, activity: &Activity<'_>, access: Option<AccessLevel>) -> FeatureVector {
         let at = activity.event_time;
         let believable = at <= self.horizon;
-        let kind = EventKind::of(activity);
-        let keys = Keys::of(activity, &kind);
-        let mut features = FeatureVector::default();
+        let subject = Subject::new(activity, access);
+        let principal = subject.kind.principal();
         if believable {
             // Folds the hour that ended, so that the epoch is right before it is read.
             self.baseline.advance(at);
         }
-        let state = match self.live.get_mut(&kind.principal()) {
-            Some(state) => state,
+        let features = match self.live.get_mut(&principal) {
+            Some(state) => {
+                let taken = believable && subject.is_within(state);
+                subject.measure(state, self.baseline.epoch(), taken)
+            }
             None => {
-                self.make_room();
-                self.live.entry(kind.principal()).or_insert_with(|| LiveState::new(at.min(self.horizon)))
+                let mut state = subject.fresh(self.horizon);
+                let features = subject.measure(&mut state, self.baseline.epoch(), believable);
+                // A time that is not believed must leave no state behind: it would make what is true look old.
+                if believable {
+                    self.make_room();
+                    self.live.insert(principal, state);
+                }
+                features
             }
         };
-        let taken = believable && state.latest().since_ms(at) < DAY_MS;
-        if taken {
-            state.add(activity, &keys, access);
-        }
-        state.describe(activity, &keys, access, kind.agent(), &mut features);
-        let events_last_hour = features.get(Feature::Principal1h).unwrap_or(0.0) as u32;
-        self.baseline.describe(&kind, at, events_last_hour, &mut features);
-        if taken {
-            state.reflect(activity, &keys, access, kind.agent(), &mut features);
-        }
         if believable {
-            self.baseline.add(kind, at);
+            self.baseline.add(subject.kind, at);
         }
         features
     }
 
     /// The latest activities of the session of an event that was just taken in.
     pub fn sequence(&self, activity: &Activity<'_>) -> Sequence {
-        let kind = EventKind::of(activity);
-        let state = self.live.get(&kind.principal());
-        state.and_then(|state| state.sequence(&Keys::of(activity, &kind))).copied().unwrap_or_default()
+        let subject = Subject::new(activity, None);
+        self.live.get(&subject.kind.principal()).map_or_else(Sequence::default, |state| subject.sequence(state))
     }
 
     fn make_room(&mut self) {
@@ -112,6 +117,7 @@ impl Featurizer {
 #[cfg(test)]
 mod tests {
     use trailwarden_core::activity::{Credential, PrincipalKind};
+    use trailwarden_core::feature::Feature;
     use trailwarden_core::time::HOUR_MS;
 
     use super::*;

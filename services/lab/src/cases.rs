@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use rustc_hash::FxHashMap;
 use trailwarden_core::baseline;
 use trailwarden_core::case;
+use trailwarden_core::gather::is_worth_judging;
 use trailwarden_core::level::Severity;
 use trailwarden_core::negotiation::{Bounds, negotiate_deterministically};
 use trailwarden_core::time::{DAY_MS, HOUR_MS, MINUTE_MS, Timestamp};
-use trailwarden_pipeline::{Describer, Engine, is_worth_judging};
+use trailwarden_pipeline::{Describer, Engine};
 use trailwarden_scorer::Scorer;
 
 use crate::Error;

@@ -13,13 +13,14 @@ use trailwarden_core::api::{AgentFamily, SourceClass, Vocabulary};
 use trailwarden_core::baseline;
 use trailwarden_core::detection::{RuleSet, builtin};
 use trailwarden_core::feature::Feature;
+use trailwarden_core::gather::Described;
 use trailwarden_core::hash::hash64;
 use trailwarden_core::level::Severity;
 use trailwarden_core::negotiation::event_score;
 use trailwarden_core::registry::Registry;
 use trailwarden_core::sequence::Sequence;
 use trailwarden_core::time::Timestamp;
-use trailwarden_pipeline::{Described, Describer, Observer};
+use trailwarden_pipeline::{Describer, Observer};
 use trailwarden_scorer::applies;
 
 use crate::Error;

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use trailwarden_core::case;
 use trailwarden_core::feature::Feature;
-use trailwarden_pipeline::SIGNAL_FROM;
+use trailwarden_core::gather::SIGNAL_FROM;
 use trailwarden_scorer::bundle::{Bundle, CaseModel, Networks, Origin, Schema, Stack};
 use trailwarden_scorer::calibration::Isotonic;
 use trailwarden_scorer::forest::Forest;

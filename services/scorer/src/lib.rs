@@ -7,6 +7,7 @@ pub mod forest;
 pub mod import;
 pub mod network;
 mod scorer;
+pub mod service;
 
 pub use scorer::{Reason, Scorer, applies};
 

@@ -28,6 +28,27 @@ pub(super) const KEYS: &[Key] = &[
     whole("cases", "hours_max", 1, 24 * 7),
     of("routing", "close_below", Kind::Probability),
     of("routing", "automatic_above", Kind::Probability),
+    of("run", "tenant", Kind::Word),
+    whole("run", "partitions", 1, 1_000),
+    whole("run", "drain_s", 1, 3_600),
+    of("bus", "url", Kind::Text),
+    whole("bus", "replicas", 1, 5),
+    // A day's windows, twice: what is shorter cannot be rebuilt.
+    whole("bus", "kept_h", 48, 24 * 366),
+    whole("bus", "stream_mib_max", 16, 1 << 30),
+    of("windows", "url", Kind::Text),
+    of("windows", "cluster", Kind::Truth),
+    of("archive", "location", Kind::Text),
+    whole("archive", "flush_events", 1, 1 << 20),
+    whole("archive", "flush_s", 1, 3_600),
+    of("listen", "collector", Kind::Address),
+    of("listen", "featurizer", Kind::Address),
+    of("listen", "scorer", Kind::Address),
+    of("listen", "council", Kind::Address),
+    of("listen", "status", Kind::Address),
+    of("telemetry", "otlp", Kind::Text),
+    of("telemetry", "log", Kind::Text),
+    of("telemetry", "format", Kind::Choice(&["json", "text"])),
 ];
 
 pub(super) struct Key {
@@ -46,6 +67,11 @@ pub(super) enum Kind {
     Probability,
     Choice(&'static [&'static str]),
     Text,
+    /// Letters, digits, `-` and `_`: fit for names on a broker and in a store.
+    Word,
+    /// `host:port`.
+    Address,
+    Truth,
     Texts(Form),
 }
 
@@ -79,6 +105,11 @@ impl Kind {
             (Self::Probability, Value::Integer(number @ 0..=1)) => Ok(Value::Float(number as f64)),
             (Self::Choice(words), Value::String(word)) if words.contains(&word.as_str()) => Ok(Value::String(word)),
             (Self::Text, Value::String(text)) if !text.trim().is_empty() => Ok(Value::String(text)),
+            (Self::Word, Value::String(word)) if is_word(&word) => Ok(Value::String(word)),
+            (Self::Address, Value::String(text)) if text.parse::<std::net::SocketAddr>().is_ok() => {
+                Ok(Value::String(text))
+            }
+            (Self::Truth, Value::Boolean(truth)) => Ok(Value::Boolean(truth)),
             (Self::Texts(form), Value::Array(texts)) => {
                 match texts.iter().find(|text| !text.as_str().is_some_and(|text| form.fits(text))) {
                     Some(bad) => Err(found(bad)),
@@ -94,7 +125,8 @@ impl Kind {
         match self {
             Self::Whole { .. } => text.trim().parse().map(Value::Integer).ok(),
             Self::Probability => text.trim().parse().map(Value::Float).ok(),
-            Self::Choice(_) | Self::Text => None,
+            Self::Truth => text.trim().parse().map(Value::Boolean).ok(),
+            Self::Choice(_) | Self::Text | Self::Word | Self::Address => None,
             Self::Texts(_) => {
                 let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
                 Some(Value::Array(items.map(Value::from).collect()))
@@ -111,6 +143,9 @@ impl fmt::Display for Kind {
             Self::Probability => f.write_str("a probability from 0 to 1"),
             Self::Choice(words) => write!(f, "one of {}", words.join(", ")),
             Self::Text => f.write_str("a text"),
+            Self::Word => f.write_str("a word of at most 32 letters, digits, `-` and `_`"),
+            Self::Address => f.write_str("an address and a port: `127.0.0.1:7401`"),
+            Self::Truth => f.write_str("true or false"),
             Self::Texts(Form::Any) => f.write_str("a list of texts"),
             Self::Texts(Form::Account) => f.write_str("a list of account ids, each 12 digits in quotes"),
             Self::Texts(Form::Arn) => {
@@ -118,6 +153,11 @@ impl fmt::Display for Kind {
             }
         }
     }
+}
+
+fn is_word(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    (1..=32).contains(&text.len()) && text.bytes().all(fits)
 }
 
 impl Form {

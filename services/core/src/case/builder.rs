@@ -48,15 +48,33 @@ pub struct Builder {
     swept: Option<Timestamp>,
 }
 
+/// Where a signal lies, so that its case can be asked for while it is open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    node: NodeKey,
+    event_time: Timestamp,
+    event_id: String,
+}
+
+impl Place {
+    pub fn of(signal: &Signal) -> Self {
+        Self { node: NodeKey::of_signal(signal), event_time: signal.event_time, event_id: signal.event_id.clone() }
+    }
+}
+
 /// The signals of a lineage that are not yet in a closed case.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Gathering {
     full: Vec<Signal>,
     further: Vec<(Timestamp, String)>,
     /// Ids that wait for the next case.
     carried: Vec<(Timestamp, String)>,
+    /// Ids under which cases were shown while they were open, with their first event times.
+    shown: Vec<(Timestamp, String)>,
     /// At how many signals in full the next trimming is due.
     trim_at: usize,
+    /// First and last event time of the signals in full: looked at each minute, of every gathering.
+    span: Option<(Timestamp, Timestamp)>,
 }
 
 impl Builder {
@@ -135,6 +153,25 @@ impl Builder {
         cases
     }
 
+    /// The case of a signal as it would be if it ended now; `None` when it is over. A case's id derives from its first
+    /// signal, so links and late signals may change it: whichever case this one ends in names its id among those that it
+    /// replaces. Costs about as much as the lineage has signals open.
+    pub fn open_case(&mut self, place: &Place) -> Option<Case> {
+        let lineage = self.lineages.find(place.node);
+        let own = self.open.get(&lineage).is_some_and(|gathering| gathering.holds(place)).then_some(lineage);
+        // A link that was forgotten meanwhile leaves the signals where they are.
+        let elsewhere = || Some(*self.open.iter().find(|(_, gathering)| gathering.holds(place))?.0);
+        let gathering = self.open.get_mut(&own.or_else(elsewhere)?)?;
+        let mut cases = Vec::new();
+        gathering.clone().close(None, &self.limits, &mut cases);
+        let case = cases.into_iter().find(|case| case.last_event_time >= place.event_time)?;
+        let shown = (case.first_event_time, case.id.clone());
+        if !gathering.shown.contains(&shown) {
+            gathering.shown.push(shown);
+        }
+        Some(case)
+    }
+
     /// Ends every case.
     pub fn finish(&mut self) -> Vec<Case> {
         self.close(None)
@@ -143,9 +180,12 @@ impl Builder {
     fn sweep(&mut self, now: Timestamp) -> Vec<Case> {
         self.swept = Some(now);
         if self.lineages.expire(now) {
-            for (lineage, gathering) in std::mem::take(&mut self.open) {
+            let named: Vec<NodeKey> = self.open.keys().copied().collect();
+            for lineage in named {
                 let root = self.lineages.find(lineage);
-                self.open.entry(root).or_default().absorb(gathering, &self.limits);
+                if root != lineage {
+                    self.move_signals(lineage, root);
+                }
             }
         }
         self.close(Some(now))
@@ -174,17 +214,25 @@ impl Gathering {
         self.full.is_empty() && self.further.is_empty()
     }
 
+    fn holds(&self, place: &Place) -> bool {
+        let is_it = |at: Timestamp, id: &str| at == place.event_time && id == place.event_id;
+        self.full.iter().any(|signal| is_it(signal.event_time, &signal.event_id))
+            || self.further.iter().chain(&self.carried).any(|(at, id)| is_it(*at, id))
+    }
+
     fn newest(&self) -> Option<Timestamp> {
-        self.full.iter().map(|signal| signal.event_time).max()
+        self.span.map(|(_, newest)| newest)
     }
 
     fn oldest(&self) -> Option<Timestamp> {
-        let full = self.full.iter().map(|signal| signal.event_time).min();
+        let full = self.span.map(|(oldest, _)| oldest);
         let further = self.further.iter().map(|(at, _)| *at).min();
         full.into_iter().chain(further).min()
     }
 
     fn push(&mut self, signal: Signal, limits: &Limits) {
+        let at = signal.event_time;
+        self.span = Some(self.span.map_or((at, at), |(oldest, newest)| (oldest.min(at), newest.max(at))));
         self.full.push(signal);
         // Trimming only after as many again came keeps the sort's cost constant a signal.
         if self.full.len() >= self.trim_at.max(limits.signals_full_max * 2) {
@@ -196,6 +244,7 @@ impl Gathering {
     fn absorb(&mut self, other: Gathering, limits: &Limits) {
         self.further.extend(other.further);
         self.carried.extend(other.carried);
+        self.shown.extend(other.shown);
         other.full.into_iter().for_each(|signal| self.push(signal, limits));
     }
 
@@ -218,6 +267,12 @@ impl Gathering {
             }
         }
         self.full = kept;
+        self.measure();
+    }
+
+    fn measure(&mut self) {
+        let times = || self.full.iter().map(|signal| signal.event_time);
+        self.span = times().min().zip(times().max());
     }
 
     fn sort(&mut self) {
@@ -234,6 +289,7 @@ impl Gathering {
             further: self.further.drain(..further_count).collect(),
             ..Self::default()
         };
+        self.measure();
         if taken.full.len() > limits.signals_full_max {
             taken.full.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| time_order(a, b)));
             let lighter = taken.full.drain(limits.signals_full_max..);
@@ -246,9 +302,7 @@ impl Gathering {
     /// Moves the cases that are over by `now` (all, without it) into `cases`.
     fn close(&mut self, now: Option<Timestamp>, limits: &Limits, cases: &mut Vec<Case>) {
         let quiet_ms = i64::from(limits.quiet_min) * MINUTE_MS;
-        let newest = self.full.iter().map(|signal| signal.event_time).max();
-        if let (Some(now), Some(newest)) = (now, newest) {
-            let oldest = self.full.iter().map(|signal| signal.event_time).min().unwrap_or(newest);
+        if let (Some(now), Some((oldest, newest))) = (now, self.span) {
             let running = now.since_ms(newest) <= quiet_ms + LATE_LINK_MS;
             let short = now.since_ms(oldest) <= i64::from(limits.length_h_max) * HOUR_MS;
             if running && short && newest.since_ms(oldest) <= quiet_ms {
@@ -267,7 +321,10 @@ impl Gathering {
                 continue;
             }
             further.splice(0..0, self.carried.drain(..));
-            cases.extend(assemble(full, further));
+            if let Some(mut case) = assemble(full, further) {
+                case.replaces = self.shown_until(&case);
+                cases.push(case);
+            }
         }
         if self.full.is_empty() && self.further.is_empty() && now.is_none() {
             // Nothing follows: they go with what came before.
@@ -276,6 +333,16 @@ impl Gathering {
                 case.further_event_ids.extend(ids);
             }
         }
+    }
+
+    /// Takes out the ids that a case, the first of this lineage, was shown under, other than its own.
+    fn shown_until(&mut self, case: &Case) -> Vec<String> {
+        let is_within = |shown: &mut (Timestamp, String)| shown.0 <= case.last_event_time;
+        let mut ids: Vec<String> = self.shown.extract_if(.., is_within).map(|(_, id)| id).collect();
+        ids.retain(|id| *id != case.id);
+        ids.sort_unstable();
+        ids.dedup();
+        ids
     }
 
     /// The last event time of the first case, walking until a quiet gap or the greatest length. Both lists are sorted.
@@ -321,126 +388,10 @@ fn assemble(full: Vec<Signal>, further: Vec<(Timestamp, String)>) -> Option<Case
         last_event_time,
         further_event_ids: further.into_iter().map(|(_, id)| id).collect(),
         learned: None,
+        replaces: Vec::new(),
         signals: full,
     })
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::activity::{Credential, Details, PrincipalKind};
-    use crate::feature::FeatureVector;
-    use crate::level::Level;
-
-    fn at(minutes: i64) -> Timestamp {
-        Timestamp::from_millis(minutes * MINUTE_MS)
-    }
-
-    fn signal(minutes: i64, session: &str, score: f64) -> Signal {
-        Signal {
-            event_id: format!("{session}-{minutes}"),
-            event_time: at(minutes),
-            account: "111122223333".into(),
-            region: "eu-west-1".into(),
-            service: "iam".into(),
-            call: "CreateUser".into(),
-            principal: format!("principal of {session}"),
-            principal_kind: PrincipalKind::Role,
-            session: session.into(),
-            session_name: String::new(),
-            credential: Credential::TemporaryKey,
-            mfa: None,
-            source: String::new(),
-            user_agent: String::new(),
-            error_code: None,
-            read_only: None,
-            score,
-            level: Level::None,
-            detections: Vec::new(),
-            features: FeatureVector::default(),
-            learned: None,
-            reasons: Vec::new(),
-            details: Details::default(),
-        }
-    }
-
-    fn link(parent: &str, child: &str) -> Link {
-        Link { parent: Node::Session(parent.into()), child: Node::Session(child.into()) }
-    }
-
-    /// Runs steps in the given order; each is (minute, links, signal).
-    fn run(steps: Vec<(i64, Vec<Link>, Option<Signal>)>) -> Vec<Vec<String>> {
-        let mut builder = Builder::new(Limits::default());
-        let mut cases = Vec::new();
-        for (minutes, links, signal) in steps {
-            cases.extend(builder.step(at(minutes), &links, signal));
-        }
-        cases.extend(builder.finish());
-        let mut ids: Vec<Vec<String>> =
-            cases.iter().map(|case| case.signals.iter().map(|signal| signal.event_id.clone()).collect()).collect();
-        ids.sort();
-        ids
-    }
-
-    #[test]
-    fn cuts_by_quiet_time_and_length() {
-        let steps = |minutes: &[i64]| minutes.iter().map(|m| (*m, vec![], Some(signal(*m, "a", 0.5)))).collect();
-        assert_eq!(run(steps(&[0, 15, 30])).len(), 1);
-        assert_eq!(run(steps(&[0, 16])).len(), 2);
-        let long: Vec<i64> = (0..50).map(|step| step * 10).collect();
-        let cases = run(steps(&long));
-        assert_eq!(cases.iter().map(Vec::len).sum::<usize>(), 50);
-        assert_eq!(cases.len(), 2);
-    }
-
-    #[test]
-    fn a_lineage_is_one_case_over_principals_and_accounts() {
-        let cases = run(vec![
-            (0, vec![], Some(signal(0, "a", 0.5))),
-            (1, vec![link("a", "b")], None),
-            (2, vec![], Some(signal(2, "b", 0.5))),
-            (3, vec![], Some(signal(3, "stranger", 0.5))),
-        ]);
-        assert_eq!(cases, vec![vec!["a-0".to_owned(), "b-2".to_owned()], vec!["stranger-3".to_owned()]]);
-    }
-
-    #[test]
-    fn keeps_the_heaviest_in_full_and_the_ids_of_all() {
-        let mut builder = Builder::new(Limits { signals_full_max: 4, ..Limits::default() });
-        for step in 0..40 {
-            builder.step(
-                at(step / 4),
-                &[],
-                Some(Signal {
-                    event_id: format!("{step:02}"),
-                    ..signal(step / 4, "a", if step == 20 { 0.9 } else { 0.1 })
-                }),
-            );
-        }
-        let cases = builder.finish();
-        assert_eq!((cases.len(), cases[0].signals.len(), cases[0].further_event_ids.len()), (1, 4, 36));
-        assert!(cases[0].signals.iter().any(|signal| signal.score > 0.8));
-    }
-
-    proptest! {
-        /// Links that come up to a quarter of an hour late, in any order, end in the same cases.
-        #[test]
-        fn late_links_change_nothing(delays in prop::collection::vec(0_i64..14, 4), minutes in prop::collection::vec(0_i64..40, 5..20)) {
-            let names = ["a", "b", "c", "d", "e"];
-            let signals = || minutes.iter().enumerate().map(|(index, minute)| {
-                (*minute, vec![], Some(Signal { event_id: format!("{index}"), ..signal(*minute, names[index % 5], 0.5) }))
-            });
-            let links = |delay: &dyn Fn(usize) -> i64| {
-                (0..4).map(|index| (delay(index), vec![link(names[index], names[index + 1])], None)).collect::<Vec<_>>()
-            };
-            let ordered = |late: Vec<(i64, Vec<Link>, Option<Signal>)>| {
-                let mut steps: Vec<_> = signals().chain(late).collect();
-                steps.sort_by_key(|(minute, _, _)| *minute);
-                run(steps)
-            };
-            prop_assert_eq!(ordered(links(&|_| 0)), ordered(links(&|index| delays[index])));
-        }
-    }
-}
+mod tests;

@@ -3,7 +3,7 @@
 mod builder;
 mod lineage;
 
-pub use builder::{Builder, Limits};
+pub use builder::{Builder, Limits, Place};
 
 use crate::activity::{Activity, Credential, Details, PrincipalKind};
 use crate::detection::RuleIndex;
@@ -106,4 +106,6 @@ pub struct Case {
     pub further_event_ids: Vec<String>,
     /// Probability that the case is an attack by what the model says of its events; `None` where it abstains.
     pub learned: Option<f64>,
+    /// Ids under which parts of it were shown while it was open, other than its own (see [`Builder::open_case`]).
+    pub replaces: Vec<String>,
 }

@@ -125,6 +125,7 @@ impl Scene {
             signals: self.signals.clone(),
             further_event_ids: Vec::new(),
             learned: None,
+            replaces: Vec::new(),
         }
     }
 

@@ -228,6 +228,7 @@ pub(crate) fn finding(
             signals,
             further_event_ids: vec![],
             learned: None,
+            replaces: Vec::new(),
         },
         steps: vec![],
     }

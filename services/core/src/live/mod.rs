@@ -1,4 +1,7 @@
-//! Live state: what one principal did within the last 24 hours, in at most about 7 KiB.
+//! Live state: what one principal did within the last 24 hours, in at most about 7 KiB, or 4 KiB packed.
+
+mod bits;
+mod pack;
 
 use crate::activity::{Activity, is_denial};
 use crate::api::{AccessLevel, AgentFamily, SourceClass};

@@ -1,0 +1,182 @@
+//! What others may ask of cases.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use futures::Stream;
+use tonic::{Request, Response, Status};
+use trailwarden_core::level::Verdict;
+use trailwarden_proto::status::{self, Fault, Retry, absent, not_built};
+use trailwarden_proto::v1::case_service_server::CaseService;
+use trailwarden_proto::v1::{self, CaseState};
+use trailwarden_runtime::Clock;
+
+use crate::log::{self, CaseLogs};
+use crate::view::{Filter, Place, View};
+use crate::watch::{self, WATCHERS_MAX};
+
+const LIST_DEFAULT: usize = 100;
+const LIST_MAX: usize = 1_000;
+/// Bytes of the cases in one answer: below what a message may have, with room for the largest case.
+const LIST_BYTES_MAX: usize = 2 << 20;
+const VERDICTS_MAX: usize = 8;
+const ID_BYTES_MAX: usize = 64;
+const AUTHOR_BYTES_MAX: usize = 200;
+const NOTE_BYTES_MAX: usize = 2_000;
+/// How long a label waits until lists show it too.
+const SHOWN_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Answers from the view; writes to the logs.
+pub(crate) struct Cases {
+    pub(crate) view: Arc<View>,
+    pub(crate) logs: CaseLogs,
+    pub(crate) clock: Clock,
+    pub(crate) watchers: Arc<AtomicUsize>,
+}
+
+fn invalid(what: impl std::fmt::Display) -> Status {
+    status::status(Fault::Input, Retry::Never, what)
+}
+
+/// A case id as it may stand in a subject.
+fn checked_id(id: &str) -> Result<&str, Status> {
+    let good = !id.is_empty() && id.len() <= ID_BYTES_MAX && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if good { Ok(id) } else { Err(invalid("`id` is no case id")) }
+}
+
+/// Checks a text that people will read in lists and terminals.
+fn checked_text(field: &str, text: &str, bytes_max: usize, lines: bool) -> Result<(), Status> {
+    if text.len() > bytes_max {
+        return Err(invalid(format!("`{field}` has {} bytes, and at most {bytes_max} are taken", text.len())));
+    }
+    match text.chars().any(|letter| letter.is_control() && !(lines && letter == '\n')) {
+        true => Err(invalid(format!("`{field}` holds control characters"))),
+        false => Ok(()),
+    }
+}
+
+fn checked_verdict(word: &str) -> Result<Verdict, Status> {
+    word.parse().map_err(|error| invalid(format!("verdict {error}")))
+}
+
+/// A place in a list as `next` carries it.
+fn token((began, id): Place) -> String {
+    format!("{began}-{id}")
+}
+
+fn place(token: &str) -> Result<Option<Place>, Status> {
+    if token.is_empty() {
+        return Ok(None);
+    }
+    let read = || {
+        // The time may have a sign of its own.
+        let (began, id) = token.rsplit_once('-')?;
+        Some((began.parse().ok()?, checked_id(id).ok()?.to_owned()))
+    };
+    read().map(Some).ok_or_else(|| invalid("`after` is no `next` of a list"))
+}
+
+impl From<log::Error> for Status {
+    fn from(error: log::Error) -> Self {
+        let (fault, retry) = match &error {
+            log::Error::Absent { case } => return absent(format!("case {case}")),
+            log::Error::Labels { .. } => (Fault::Input, Retry::AfterChange),
+            log::Error::Bus(error) if error.is_transient() => (Fault::Peer, Retry::Later),
+            log::Error::Bus(_) => (Fault::Peer, Retry::AfterChange),
+            log::Error::Contended { .. } => (Fault::Us, Retry::Later),
+            log::Error::Broken { .. } => (Fault::Us, Retry::Never),
+        };
+        status::status(fault, retry, error)
+    }
+}
+
+impl Cases {
+    /// From the view, or from the log itself where the case began before what the view keeps.
+    async fn case(&self, id: &str) -> Result<v1::Case, Status> {
+        let id = checked_id(id)?;
+        if let Some(case) = self.view.get(id) {
+            return Ok((*case).clone());
+        }
+        self.logs.history(id).await?.case().cloned().ok_or_else(|| absent(format!("case {id}")))
+    }
+}
+
+#[tonic::async_trait]
+impl CaseService for Cases {
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<v1::CaseTransition, Status>> + Send>>;
+
+    async fn list(&self, request: Request<v1::ListCasesRequest>) -> Result<Response<v1::ListCasesResponse>, Status> {
+        let v1::ListCasesRequest { verdicts, open_only, limit, after } = request.into_inner();
+        let limit = match usize::try_from(limit).unwrap_or(usize::MAX) {
+            0 => LIST_DEFAULT,
+            limit if limit <= LIST_MAX => limit,
+            limit => return Err(invalid(format!("`limit` is {limit}, and at most {LIST_MAX} are listed at once"))),
+        };
+        if verdicts.len() > VERDICTS_MAX {
+            return Err(invalid(format!("`verdicts` names more than {VERDICTS_MAX}")));
+        }
+        let words = verdicts.iter().map(|word| Ok(checked_verdict(word)?.as_str().to_owned()));
+        let filter = Filter { verdicts: words.collect::<Result<_, Status>>()?, open_only };
+        let page = self.view.list(&filter, place(&after)?.as_ref(), limit, LIST_BYTES_MAX);
+        Ok(Response::new(v1::ListCasesResponse {
+            cases: page.cases.iter().map(|case| (**case).clone()).collect(),
+            next: page.next.map(token).unwrap_or_default(),
+        }))
+    }
+
+    async fn get(&self, request: Request<v1::GetCaseRequest>) -> Result<Response<v1::Case>, Status> {
+        self.case(&request.into_inner().id).await.map(Response::new)
+    }
+
+    async fn watch(&self, request: Request<v1::WatchCasesRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let from = match request.into_inner().from_sequence {
+            0 => *self.view.latest().borrow() + 1,
+            from => from,
+        };
+        let Some(seat) = watch::Seat::take(&self.watchers) else {
+            let why = format!("{WATCHERS_MAX} watch already");
+            return Err(status::status(Fault::Input, Retry::Later, why));
+        };
+        Ok(Response::new(watch::watch(self.view.clone(), from, seat)?))
+    }
+
+    async fn label(&self, request: Request<v1::LabelCaseRequest>) -> Result<Response<v1::Case>, Status> {
+        let v1::LabelCaseRequest { id, verdict, note, author } = request.into_inner();
+        let verdict = checked_verdict(&verdict)?.as_str().to_owned();
+        checked_text("note", &note, NOTE_BYTES_MAX, true)?;
+        checked_text("author", &author, AUTHOR_BYTES_MAX, false)?;
+        if author.trim().is_empty() {
+            return Err(invalid("`author` is missing: whose word is it?"));
+        }
+        let case = self.case(&id).await?;
+        if case.state() == CaseState::Merged {
+            let why = format!("case {id} went on in case {}, which can be labelled", case.merged_into);
+            return Err(status::status(Fault::Input, Retry::AfterChange, why));
+        }
+        let at_ms = (self.clock)().as_millis();
+        let entry = self.logs.label(&id, v1::CaseLabel { verdict, note, author, at_ms }).await?;
+        let mut latest = self.view.latest();
+        let shown = latest.wait_for(|latest| *latest >= entry.sequence);
+        // It is durable; that a list shows it a little later is no failure.
+        let _ = tokio::time::timeout(SHOWN_PATIENCE, shown).await;
+        entry.case.map(Response::new).ok_or_else(|| absent(format!("case {id}")))
+    }
+
+    async fn approve(&self, _: Request<v1::ApproveCaseRequest>) -> Result<Response<v1::Case>, Status> {
+        Err(not_built("approving a plan"))
+    }
+
+    async fn deny(&self, _: Request<v1::DenyCaseRequest>) -> Result<Response<v1::Case>, Status> {
+        Err(not_built("denying a plan"))
+    }
+
+    async fn undo(&self, _: Request<v1::UndoCaseRequest>) -> Result<Response<v1::Case>, Status> {
+        Err(not_built("undoing what was done about a case"))
+    }
+
+    async fn replay(&self, _: Request<v1::ReplayCaseRequest>) -> Result<Response<v1::ReplayCaseResponse>, Status> {
+        Err(not_built("replaying a negotiation"))
+    }
+}

@@ -1,0 +1,187 @@
+//! What an entry of a case's log says, and whether it is there already: pure.
+
+use trailwarden_bus::Sequence;
+use trailwarden_proto::v1::{self, CaseState, CaseTransition, TransitionKind};
+use trailwarden_proto::wire;
+
+use crate::Judged;
+
+/// Bytes of a packed entry. A case of so many events that it needs more is logged without its line.
+const ENTRY_BYTES_MAX: usize = 768 << 10;
+/// Event ids that such an entry names.
+const EVENT_IDS_CUT: usize = 4_096;
+
+/// The log of one case as it stands.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct History {
+    /// All entries, in order.
+    pub(crate) entries: Vec<CaseTransition>,
+    /// Where the log ends; 0 when there is none.
+    pub(crate) tail: Sequence,
+}
+
+/// What the fold wants a log to say, apart from what people said.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Statement {
+    Judged(Box<v1::Case>),
+    Closed(Box<v1::Case>),
+    MergedInto(String),
+}
+
+/// What is to be done about a statement.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Decision {
+    /// Append it, expecting the log to end at its tail.
+    Append(Box<CaseTransition>),
+    /// It was said before.
+    Present,
+    /// Something else was said in its place.
+    Differs { found: Option<Box<CaseTransition>> },
+}
+
+impl History {
+    /// The case after the latest entry.
+    pub(crate) fn case(&self) -> Option<&v1::Case> {
+        self.entries.last()?.case.as_ref()
+    }
+
+    fn next_number(&self) -> u32 {
+        self.entries.last().map_or(1, |entry| entry.number.saturating_add(1))
+    }
+
+    /// Entries that are not people's.
+    fn derived(&self) -> impl Iterator<Item = &CaseTransition> {
+        self.entries.iter().filter(|entry| entry.kind() != TransitionKind::Labelled)
+    }
+
+    /// Decides about the statement that is to stand at `ordinal` among those of the fold, from 1.
+    pub(crate) fn decide(&self, ordinal: u32, statement: &Statement) -> Decision {
+        let before = ordinal.saturating_sub(1) as usize;
+        let previous = before.checked_sub(1).and_then(|at| self.derived().nth(at));
+        let (case, kind) = match statement {
+            Statement::Judged(case) => ((**case).clone(), TransitionKind::Judged),
+            Statement::Closed(case) => ((**case).clone(), TransitionKind::Closed),
+            Statement::MergedInto(into) => {
+                let Some(case) = previous.and_then(|previous| previous.case.as_ref()) else {
+                    // Nothing was said of it, so there is nothing to take back.
+                    return Decision::Differs { found: None };
+                };
+                let merged_into = into.clone();
+                let state = CaseState::Merged.into();
+                (v1::Case { merged_into, state, label: None, ..case.clone() }, TransitionKind::Merged)
+            }
+        };
+        if let Some(found) = self.derived().nth(before) {
+            let said = found.case.as_ref().map(|case| v1::Case { label: None, ..case.clone() });
+            return match found.kind() == kind && said.as_ref() == Some(&case) {
+                true => Decision::Present,
+                false => Decision::Differs { found: Some(Box::new(found.clone())) },
+            };
+        }
+        let label = self.case().and_then(|case| case.label.clone());
+        let case = v1::Case { label, ..case };
+        let transition =
+            CaseTransition { sequence: 0, number: self.next_number(), case: Some(case), kind: kind.into() };
+        Decision::Append(Box::new(transition))
+    }
+
+    /// The entry that says what a person found the case to be; `None` without a case.
+    pub(crate) fn labelled(&self, label: v1::CaseLabel) -> Option<CaseTransition> {
+        let case = v1::Case { label: Some(label), ..self.case()?.clone() };
+        let kind = TransitionKind::Labelled.into();
+        Some(CaseTransition { sequence: 0, number: self.next_number(), case: Some(case), kind })
+    }
+
+    /// Labels so far.
+    pub(crate) fn labels(&self) -> usize {
+        self.entries.len() - self.derived().count()
+    }
+}
+
+/// A judged case on the wire; `revision` counts judgements from 1.
+pub(crate) fn to_wire(judged: Judged, state: CaseState, revision: u32) -> v1::Case {
+    let Judged { case, judgement, line_json } = judged;
+    let full = case.signals.into_iter().map(|signal| signal.event_id);
+    let mut wire = v1::Case {
+        event_ids: full.chain(case.further_event_ids).collect(),
+        id: case.id,
+        account: case.account,
+        principal: case.principal,
+        session: case.session,
+        first_event_time_ms: case.first_event_time.as_millis(),
+        last_event_time_ms: case.last_event_time.as_millis(),
+        score: judgement.probability,
+        verdict: judgement.verdict.as_str().to_owned(),
+        severity: judgement.severity.as_str().to_owned(),
+        line_json,
+        state: state.into(),
+        revision,
+        label: None,
+        merged_into: String::new(),
+    };
+    if wire::pack(&wire).len() > ENTRY_BYTES_MAX {
+        tracing::warn!(case = wire.id, events = wire.event_ids.len(), "case is too large for its line to be logged");
+        wire.line_json.clear();
+        wire.event_ids.truncate(EVENT_IDS_CUT);
+    }
+    wire
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Judge;
+    use crate::fixtures::{Counting, case};
+
+    fn judged(events: &[&str], revision: u32) -> Statement {
+        Statement::Judged(Box::new(to_wire(Counting.judge(case("a", events)), CaseState::Open, revision)))
+    }
+
+    /// Appends until nothing new is to be said, as a log would.
+    fn append(history: &mut History, ordinal: u32, statement: &Statement) {
+        let Decision::Append(entry) = history.decide(ordinal, statement) else { panic!("not appended") };
+        history.entries.push(*entry);
+        history.tail += 1;
+    }
+
+    #[test]
+    fn what_was_said_is_not_said_again_whatever_people_say_between() {
+        let mut history = History::default();
+        let (first, second) = (judged(&["x"], 1), judged(&["x", "y"], 2));
+        append(&mut history, 1, &first);
+        let label = v1::CaseLabel { verdict: "benign".into(), ..v1::CaseLabel::default() };
+        let labelled = history.labelled(label.clone()).expect("there is a case");
+        history.entries.push(labelled);
+        append(&mut history, 2, &second);
+        append(&mut history, 3, &Statement::MergedInto("b".into()));
+        assert_eq!(history.entries.iter().map(|entry| entry.number).collect::<Vec<_>>(), [1, 2, 3, 4]);
+        let case = history.case().expect("there is a case");
+        assert_eq!((case.label.as_ref(), case.merged_into.as_str()), (Some(&label), "b"));
+        assert_eq!(case.state(), CaseState::Merged);
+        for (ordinal, statement) in [(1, first), (2, second), (3, Statement::MergedInto("b".into()))] {
+            assert_eq!(history.decide(ordinal, &statement), Decision::Present, "{ordinal}");
+        }
+    }
+
+    #[test]
+    fn what_differs_is_told_and_never_overwritten() {
+        let mut history = History::default();
+        append(&mut history, 1, &judged(&["x"], 1));
+        for other in [judged(&["z"], 1), Statement::MergedInto("b".into())] {
+            assert!(matches!(history.decide(1, &other), Decision::Differs { .. }), "{other:?}");
+        }
+        let Statement::Judged(case) = judged(&["x"], 1) else { unreachable!() };
+        assert!(matches!(history.decide(1, &Statement::Closed(case)), Decision::Differs { .. }));
+    }
+
+    #[test]
+    fn a_case_of_a_flood_is_cut_to_what_a_message_holds() {
+        let mut flood = case("a", &["x"]);
+        // Digits without a pattern, so that compression does not hide the size.
+        flood.further_event_ids = (0..60_000_u64)
+            .map(|at| format!("{:032x}", u128::from(trailwarden_core::hash::hash64(&at.to_string())) << 40))
+            .collect();
+        let wire = to_wire(Counting.judge(flood), CaseState::Closed, 1);
+        assert_eq!((wire.event_ids.len(), wire.line_json.as_str()), (EVENT_IDS_CUT, ""));
+    }
+}

@@ -1,0 +1,464 @@
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use tonic::transport::Channel;
+use trailwarden_bus::{Bus, Consumer, Layout, Memory, Outgoing, Sequence, Stream, Subject};
+use trailwarden_core::feature::{FeatureVector, SCHEMA_VERSION};
+use trailwarden_core::time::{MINUTE_MS, Timestamp};
+use trailwarden_proto::v1::case_service_client::CaseServiceClient;
+use trailwarden_proto::v1::{CaseTransition, TransitionKind};
+use trailwarden_proto::{convert, v1, wire};
+use trailwarden_runtime::telemetry::{Telemetry, quiet};
+
+use super::*;
+use crate::fixtures::Counting;
+use crate::mortal::Mortal;
+
+const PARTITIONS: u16 = 4;
+const GRAVE: &str = "00000000-0000-4000-8000-000000000001";
+const ODD: &str = "00000000-0000-4000-8000-000000000002";
+
+fn rules() -> Arc<RuleSet> {
+    let rule = |id: &str, level: &str| {
+        format!(
+            "title: {level}\nid: {id}\nstatus: experimental\ndescription: For tests.\ntags:\n  - attack.t1098.001\nlogsource:\n  product: aws\n  service: cloudtrail\ndetection:\n  selection:\n    eventName: Call{level}\n  condition: selection\nlevel: {level}\ntrailwarden:\n  predicate: root_use\n"
+        )
+    };
+    let text = [rule(GRAVE, "critical"), rule(ODD, "medium")].join("---\n");
+    Arc::new(RuleSet::load(&[("test.yml", &text)]).expect("valid rules"))
+}
+
+fn at_ms(minute: i64) -> i64 {
+    28_333_333 * MINUTE_MS + minute * MINUTE_MS
+}
+
+/// An event of a session on which a rule fires.
+fn event(id: &str, minute: i64, session: &str, rule: u32) -> v1::ScoredEvent {
+    let activity = v1::Activity {
+        event_id: id.into(),
+        event_time_ms: at_ms(minute),
+        account: "111122223333".into(),
+        service: "iam".into(),
+        call: "CreateUser".into(),
+        principal: format!("arn:aws:sts::111122223333:assumed-role/{session}"),
+        principal_kind: v1::PrincipalKind::Role.into(),
+        session: session.into(),
+        credential: v1::Credential::TemporaryKey.into(),
+        ..v1::Activity::default()
+    };
+    let matches = vec![v1::RuleMatch { rule, counted: Vec::new() }];
+    v1::ScoredEvent {
+        observation: Some(v1::Observation { activity: Some(activity), matches, ..v1::Observation::default() }),
+        features: Some(convert::features_to_wire(&FeatureVector::default())),
+        learned: None,
+        score: 0.5,
+        level: v1::Level::Critical.into(),
+    }
+}
+
+fn linked(mut event: v1::ScoredEvent, parent: &str, child: &str) -> v1::ScoredEvent {
+    let node = |name: &str| Some(v1::Node { kind: Some(v1::node::Kind::Session(name.into())) });
+    let link = v1::Link { parent: node(parent), child: node(child) };
+    event.observation.as_mut().expect("set").links.push(link);
+    event
+}
+
+/// A partition's batches by (minute of the clock after it, events).
+fn batches(steps: Vec<(i64, Vec<v1::ScoredEvent>)>) -> Vec<v1::SignalBatch> {
+    let mut before = -1;
+    let batch = |(number, (minute, events)): (u64, (i64, Vec<v1::ScoredEvent>))| {
+        let previous_watermark_ms = at_ms(std::mem::replace(&mut before, minute));
+        v1::SignalBatch {
+            input_sequence: number * 10 + 10,
+            previous_input_sequence: number * 10,
+            events,
+            rules: vec![GRAVE.into(), ODD.into()],
+            watermark_ms: at_ms(minute),
+            previous_watermark_ms,
+            feature_schema: SCHEMA_VERSION,
+            ..v1::SignalBatch::default()
+        }
+    };
+    (0..).zip(steps).map(batch).collect()
+}
+
+/// Two sessions of which a late link tells that they are one attacker, a quiet case, and an idle partition.
+fn story() -> Vec<Vec<v1::SignalBatch>> {
+    let (grave, odd) = (0, 1);
+    vec![
+        batches(vec![
+            (0, vec![event("a1", 0, "a", odd)]),
+            (6, vec![event("a2", 5, "a", grave), event("a3", 6, "a", odd)]),
+            (50, vec![]),
+            (200, vec![]),
+        ]),
+        batches(vec![
+            (2, vec![event("b1", 2, "b", grave)]),
+            (10, vec![linked(event("b2", 10, "b", grave), "a", "b")]),
+            (200, vec![]),
+        ]),
+        batches(vec![(3, vec![event("c1", 3, "c", odd)]), (100, vec![event("d1", 100, "d", odd)]), (200, vec![])]),
+        batches(vec![(1, vec![]), (60, vec![]), (200, vec![])]),
+    ]
+}
+
+fn payload(batch: &v1::SignalBatch) -> Outgoing {
+    Outgoing { payload: wire::pack(batch), ..Outgoing::default() }
+}
+
+async fn memory() -> Memory {
+    let bus = Memory::default();
+    bus.set_up(&Layout { kept: Duration::from_secs(1_000_000), ..Layout::in_memory("default", PARTITIONS) })
+        .await
+        .expect("set up");
+    bus
+}
+
+fn signals(partition: usize) -> Subject {
+    Subject::partition(Stream::Signal, "default", partition as u16)
+}
+
+/// Waits until all that was published is acknowledged.
+async fn done(bus: &Memory) {
+    for partition in 0..PARTITIONS {
+        let name = format!("council-p{partition:03}");
+        // A consumer that is not there yet has acknowledged nothing.
+        while bus.lag(Stream::Signal, &name).await.map_or(1, |lag| lag.pending + lag.in_flight) > 0 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+fn office(bus: Arc<dyn Bus>, readiness: Readiness) -> Office {
+    let rules = rules();
+    let logs = CaseLogs::new(bus.clone(), "default", Metrics::nowhere());
+    let ground = Ground {
+        partitions: PARTITIONS,
+        rules: rules.clone(),
+        accounts: BTreeSet::new(),
+        cases: case::Limits::default(),
+    };
+    let bench = Bench { judge: Arc::new(Counting), logs, rules };
+    let (caught_up, metrics) = (watch::Sender::new(true), Metrics::nowhere());
+    Office { tenant: "default".into(), ground, bench, bus, readiness, caught_up, metrics }
+}
+
+/// One life of the council, which ends without any clean-up as soon as `until` does.
+fn live(bus: Arc<dyn Bus>, until: impl Future<Output = ()>) {
+    System::new().block_on(async {
+        tokio::time::pause();
+        tokio::select! {
+            ended = office(bus, Readiness::default()).run(CancellationToken::new()) => panic!("ended: {ended:?}"),
+            () = until => {}
+        }
+    });
+}
+
+/// All case logs, by case: number, kind, event ids and where it went on.
+type Logs = BTreeMap<String, Vec<(u32, TransitionKind, Vec<String>, String)>>;
+
+async fn logs(bus: &Memory) -> Logs {
+    let mut logs = Logs::new();
+    for entry in entries(bus).await {
+        let case = entry.case.clone().expect("every entry has its case");
+        logs.entry(case.id).or_default().push((entry.number, entry.kind(), case.event_ids, case.merged_into));
+    }
+    logs
+}
+
+async fn entries(bus: &Memory) -> Vec<CaseTransition> {
+    let consumer = Consumer {
+        stream: Stream::Case,
+        name: "look".into(),
+        filter: "tw.case.default.>".into(),
+        in_flight_max: 10_000,
+        ack_wait: Duration::from_secs(1),
+        deliveries_max: 1_000,
+        idle_max: None,
+    };
+    let mut subscription = bus.subscribe(&consumer).await.expect("subscribed");
+    let mut entries = Vec::new();
+    while let Some(delivery) = subscription.next(Duration::ZERO).await.expect("next") {
+        entries.push(crate::log::read("", delivery.message().sequence, &delivery.message().payload).expect("readable"));
+    }
+    entries
+}
+
+fn block<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.expect("a runtime").block_on(work)
+}
+
+/// Publishes the story in an order of partitions, waiting after each batch if asked to.
+async fn publish(bus: &Memory, order: &[usize], one_by_one: bool) {
+    let story = story();
+    let mut next = vec![0; story.len()];
+    for partition in order.iter().copied().chain((0..story.len()).cycle().take(40)) {
+        let Some(batch) = story[partition].get(next[partition]) else { continue };
+        next[partition] += 1;
+        bus.publish(&signals(partition), payload(batch)).await.expect("published");
+        if one_by_one {
+            done(bus).await;
+        }
+    }
+}
+
+fn undisturbed() -> Logs {
+    let bus = block(memory());
+    block(publish(&bus, &[], false));
+    live(Arc::new(bus.clone()), done(&bus));
+    block(logs(&bus))
+}
+
+#[test]
+fn a_story_ends_in_its_logs() {
+    use TransitionKind::{Closed, Judged, Merged};
+    let logs = undisturbed();
+    let told: Vec<(Vec<_>, Vec<String>)> = logs
+        .values()
+        .map(|log| {
+            let kinds = log.iter().map(|(number, kind, ..)| (*number, *kind)).collect();
+            (kinds, log.last().expect("not empty").2.clone())
+        })
+        .collect();
+    let has = |kinds: &[(u32, TransitionKind)], events: &[&str]| {
+        let found = told.iter().any(|(k, e)| k == kinds && e.iter().map(String::as_str).eq(events.iter().copied()));
+        assert!(found, "{kinds:?} {events:?} is not in {told:#?}");
+    };
+    has(&[(1, Judged), (2, Judged), (3, Closed)], &["a1", "b1", "a2", "a3", "b2"]);
+    has(&[(1, Judged), (2, Merged)], &["b1"]);
+    has(&[(1, Closed)], &["c1"]);
+    has(&[(1, Closed)], &["d1"]);
+    assert_eq!(told.len(), 4);
+    let merged = logs.values().find(|log| log.len() == 2).expect("there is one");
+    assert!(logs[&merged[1].3].len() == 3, "it names the case that it went on in");
+}
+
+#[test]
+fn interleaving_does_not_matter() {
+    let expected = undisturbed();
+    for order in [[0, 0, 0, 0, 1, 1], [3, 2, 1, 0, 3, 2], [2, 2, 2, 1, 1, 1], [1, 3, 1, 3, 1, 3]] {
+        let bus = block(memory());
+        live(Arc::new(bus.clone()), publish(&bus, &order, true));
+        assert_eq!(block(logs(&bus)), expected, "{order:?}");
+    }
+}
+
+#[test]
+fn dying_at_any_step_changes_no_log() {
+    let expected = undisturbed();
+    let mut deaths = 0;
+    for operations in 0.. {
+        let bus = block(memory());
+        block(publish(&bus, &[], false));
+        // Two deaths in a row, the second at another place, and then a life to the end.
+        let mut died = false;
+        for operations in [operations, operations / 2] {
+            let mortal = Arc::new(Mortal::new(&bus, operations));
+            let end = mortal.died.clone();
+            live(mortal, async {
+                tokio::select! {
+                    () = end.cancelled() => died = true,
+                    () = done(&bus) => {}
+                }
+            });
+        }
+        live(Arc::new(bus.clone()), done(&bus));
+        assert_eq!(block(logs(&bus)), expected, "died after {operations} operations");
+        deaths += u32::from(died);
+        if !died {
+            break;
+        }
+    }
+    assert!(deaths > 20, "{deaths} steps to die at");
+}
+
+#[test]
+fn what_cannot_be_read_or_judged_is_buried_and_the_rest_goes_on() {
+    let bus = block(memory());
+    let mut steps = batches(vec![
+        (0, vec![event("x1", 0, "x", 1), v1::ScoredEvent::default(), event("unbearable", 0, "y", 1)]),
+        (5, vec![]),
+        (200, vec![]),
+    ]);
+    block(async {
+        let rubbish = Outgoing { payload: Bytes::from_static(b"rubbish"), ..Outgoing::default() };
+        bus.publish(&signals(0), payload(&steps.remove(0))).await.expect("published");
+        bus.publish(&signals(0), rubbish).await.expect("published");
+        for batch in steps {
+            bus.publish(&signals(0), payload(&batch)).await.expect("published");
+        }
+        for partition in 1..4 {
+            bus.publish(&signals(partition), payload(&batches(vec![(200, vec![])])[0])).await.expect("published");
+        }
+    });
+    live(Arc::new(bus.clone()), done(&bus));
+    let logs = block(logs(&bus));
+    assert_eq!(logs.values().map(|log| log[0].2.clone()).collect::<Vec<_>>(), [["x1"]]);
+    let letters = block(bus.dead_letters(0, 10)).expect("letters");
+    let mut places: Vec<(String, Sequence, Option<u32>)> =
+        letters.into_iter().map(|(_, letter)| (letter.subject, letter.sequence, letter.place)).collect();
+    places.sort();
+    assert_eq!(places.len(), 3, "{places:?}");
+    assert!(places[0].0.starts_with("tw.case.default."));
+    let signals = "tw.signal.default.p000".to_owned();
+    assert_eq!(places[1..], [(signals.clone(), 1, Some(1)), (signals, 2, None)]);
+}
+
+#[test]
+fn a_log_that_differs_stays_as_it_is() {
+    let bus = block(memory());
+    let expected = undisturbed();
+    let (id, _) = expected.iter().find(|(_, log)| log.len() == 1).expect("there is one");
+    let foreign = CaseTransition {
+        number: 1,
+        case: Some(v1::Case { id: id.clone(), verdict: "benign".into(), revision: 1, ..v1::Case::default() }),
+        kind: TransitionKind::Closed.into(),
+        ..CaseTransition::default()
+    };
+    block(async {
+        let message = Outgoing { payload: wire::pack(&foreign), ..Outgoing::default() };
+        bus.publish(&Subject::case("default", id), message).await.expect("published");
+        publish(&bus, &[], false).await;
+    });
+    live(Arc::new(bus.clone()), done(&bus));
+    let mut found = block(logs(&bus));
+    assert_eq!(found[id], [(1, TransitionKind::Closed, Vec::new(), String::new())]);
+    found.insert(id.clone(), expected[id].clone());
+    assert_eq!(found, expected, "the others are as ever");
+}
+
+/// A council with its service on a free port.
+struct Running {
+    telemetry: Telemetry,
+    client: CaseServiceClient<Channel>,
+    shutdown: CancellationToken,
+    ended: tokio::task::JoinHandle<Result<(), Error>>,
+}
+
+async fn start(bus: &Memory, now_ms: i64) -> Running {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = format!("http://{}", listener.local_addr().expect("bound"));
+    let (readiness, shutdown) = (Readiness::default(), CancellationToken::new());
+    let telemetry = quiet("council").expect("no exporter");
+    let deps = Deps {
+        bus: Arc::new(bus.clone()),
+        listener,
+        rules: rules(),
+        accounts: BTreeSet::new(),
+        judge: Arc::new(Counting),
+        clock: Arc::new(move || Timestamp::from_millis(now_ms)),
+        readiness: readiness.clone(),
+        metrics: telemetry.metrics().clone(),
+    };
+    let config = Config { tenant: "default".into(), partitions: PARTITIONS, cases: case::Limits::default() };
+    let ended = tokio::spawn(run(config, deps, shutdown.clone()));
+    readiness.watch().wait_for(|ready| *ready).await.expect("lives");
+    let client = CaseServiceClient::connect(address).await.expect("connected");
+    Running { telemetry, client, shutdown, ended }
+}
+
+impl Running {
+    /// Its page of measures, at the end.
+    async fn stop(self) -> String {
+        drop(self.client);
+        self.shutdown.cancel();
+        self.ended.await.expect("no panic").expect("an orderly end");
+        self.telemetry.metrics_text()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cases_are_listed_watched_and_labelled_and_labels_survive() {
+    let bus = memory().await;
+    let mut running = start(&bus, 77).await;
+    let mut watching =
+        running.client.watch(v1::WatchCasesRequest { from_sequence: 0 }).await.expect("watching").into_inner();
+    publish(&bus, &[], false).await;
+    let (mut sequences, mut closed) = (Vec::new(), 0);
+    while sequences.len() < 7 {
+        let transition = watching.message().await.expect("goes on").expect("a transition");
+        sequences.push(transition.sequence);
+        closed += u32::from(transition.kind() == TransitionKind::Closed);
+    }
+    assert_eq!(sequences, [1, 2, 3, 4, 5, 6, 7]);
+    let list = v1::ListCasesRequest { limit: 2, ..v1::ListCasesRequest::default() };
+    let page = running.client.list(list.clone()).await.expect("listed").into_inner();
+    let rest = v1::ListCasesRequest { after: page.next.clone(), ..list };
+    let rest = running.client.list(rest).await.expect("listed").into_inner();
+    let events: Vec<&str> = page.cases.iter().chain(&rest.cases).map(|case| case.event_ids[0].as_str()).collect();
+    assert_eq!((events, rest.next.as_str()), (vec!["d1", "c1", "a1"], ""), "the latest first, the merged one not");
+
+    let id = page.cases[0].id.clone();
+    let label =
+        v1::LabelCaseRequest { id: id.clone(), verdict: "benign".into(), note: "a drill".into(), author: "ann".into() };
+    let labelled = running.client.label(label.clone()).await.expect("labelled").into_inner();
+    let said = v1::CaseLabel { verdict: "benign".into(), note: "a drill".into(), author: "ann".into(), at_ms: 77 };
+    assert_eq!(labelled.label, Some(said));
+    let transition = watching.message().await.expect("goes on").expect("a transition");
+    assert_eq!(
+        (transition.kind(), transition.number, transition.case),
+        (TransitionKind::Labelled, 2, Some(labelled.clone()))
+    );
+    let get = v1::GetCaseRequest { id: id.clone() };
+    assert_eq!(running.client.get(get.clone()).await.expect("there").into_inner(), labelled);
+    refuses(&mut running.client, &label).await;
+    drop(watching);
+    let page = running.stop().await;
+    for line in [
+        "trailwarden_signals_total{role=\"council\"} 7".to_owned(),
+        format!("trailwarden_cases_total{{role=\"council\",transition=\"closed\"}} {closed}"),
+        "trailwarden_cases_total{role=\"council\",transition=\"merged\"} 1".to_owned(),
+        "trailwarden_cases_total{role=\"council\",transition=\"labelled\"} 1".to_owned(),
+    ] {
+        assert!(page.lines().any(|own| own == line), "{line} is missing\n{page}");
+    }
+
+    let mut again = start(&bus, 78).await;
+    assert_eq!(again.client.get(get).await.expect("there").into_inner(), labelled);
+    let mut watching =
+        again.client.watch(v1::WatchCasesRequest { from_sequence: 8 }).await.expect("watching").into_inner();
+    assert_eq!(watching.message().await.expect("goes on").expect("a transition").case, Some(labelled));
+    drop(watching);
+    again.stop().await;
+}
+
+/// What is refused, and in what words.
+async fn refuses(client: &mut CaseServiceClient<Channel>, label: &v1::LabelCaseRequest) {
+    use tonic::Code::{FailedPrecondition, InvalidArgument, NotFound, Unimplemented};
+    let merged = client.watch(v1::WatchCasesRequest { from_sequence: 1 }).await.expect("watching").into_inner();
+    let mut merged = merged;
+    let merged = loop {
+        let entry = merged.message().await.expect("goes on").expect("a transition");
+        if entry.kind() == TransitionKind::Merged {
+            break entry.case.expect("set");
+        }
+    };
+    for (changed, code) in [
+        (v1::LabelCaseRequest { verdict: "harmless".into(), ..label.clone() }, InvalidArgument),
+        (v1::LabelCaseRequest { author: " ".into(), ..label.clone() }, InvalidArgument),
+        (v1::LabelCaseRequest { author: "a\u{1b}[2J".into(), ..label.clone() }, InvalidArgument),
+        (v1::LabelCaseRequest { note: "n".repeat(3_000), ..label.clone() }, InvalidArgument),
+        (v1::LabelCaseRequest { id: "tw.case.>".into(), ..label.clone() }, InvalidArgument),
+        (v1::LabelCaseRequest { id: "00".into(), ..label.clone() }, NotFound),
+        (v1::LabelCaseRequest { id: merged.id.clone(), ..label.clone() }, FailedPrecondition),
+    ] {
+        let refused = client.label(changed.clone()).await.expect_err("refused");
+        assert_eq!(refused.code(), code, "{changed:?} {refused}");
+    }
+    let too_many = v1::ListCasesRequest { limit: 1_001, ..v1::ListCasesRequest::default() };
+    assert_eq!(client.list(too_many).await.expect_err("refused").code(), InvalidArgument);
+    let astray = v1::ListCasesRequest { after: "nowhere".into(), ..v1::ListCasesRequest::default() };
+    assert_eq!(client.list(astray).await.expect_err("refused").code(), InvalidArgument);
+    let id = label.id.clone();
+    let unbuilt = [
+        client.approve(v1::ApproveCaseRequest { id: id.clone() }).await.expect_err("refused"),
+        client.deny(v1::DenyCaseRequest { id: id.clone() }).await.expect_err("refused"),
+        client.undo(v1::UndoCaseRequest { id: id.clone() }).await.expect_err("refused"),
+        client.replay(v1::ReplayCaseRequest { id }).await.map(drop).expect_err("refused"),
+    ];
+    for status in unbuilt {
+        assert_eq!(status.code(), Unimplemented);
+        assert!(status.message().ends_with("is not built yet"), "{status}");
+    }
+}

@@ -1,0 +1,265 @@
+//! Cases as their logs tell them, kept in memory for whoever lists, gets or watches. Fed by the stream of all logs from
+//! its beginning, so it is the same after a restart.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use prost::Message;
+use tokio::sync::watch;
+use trailwarden_bus::Sequence;
+use trailwarden_proto::v1::{Case, CaseState, CaseTransition};
+
+/// What is kept in memory.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Cases, those that began last.
+    pub(crate) cases_max: usize,
+    pub(crate) case_bytes_max: usize,
+    /// Latest transitions, for watchers.
+    pub(crate) transitions_max: usize,
+    pub(crate) transition_bytes_max: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { cases_max: 100_000, case_bytes_max: 256 << 20, transitions_max: 65_536, transition_bytes_max: 128 << 20 }
+    }
+}
+
+/// Place of a case in a list: when it began, then its id.
+pub(crate) type Place = (i64, String);
+
+/// All cases that are kept.
+#[derive(Debug)]
+pub(crate) struct View {
+    held: Mutex<Held>,
+    /// Sequence of the latest transition.
+    latest: watch::Sender<Sequence>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    bounds: Bounds,
+    cases: BTreeMap<String, Arc<Case>>,
+    order: BTreeSet<Place>,
+    case_bytes: usize,
+    transitions: VecDeque<Arc<CaseTransition>>,
+    transition_bytes: usize,
+    /// Up to here, transitions are no longer held.
+    forgotten: Sequence,
+}
+
+/// What a list shows.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Filter {
+    /// Any without one.
+    pub(crate) verdicts: BTreeSet<String>,
+    pub(crate) open_only: bool,
+}
+
+impl Filter {
+    fn shows(&self, case: &Case) -> bool {
+        let state = case.state();
+        state != CaseState::Merged
+            && (!self.open_only || state == CaseState::Open)
+            && (self.verdicts.is_empty() || self.verdicts.contains(&case.verdict))
+    }
+}
+
+/// A part of a list.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Page {
+    pub(crate) cases: Vec<Arc<Case>>,
+    /// Where the next page goes on; `None` at the end.
+    pub(crate) next: Option<Place>,
+}
+
+/// What was asked for is no longer held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Forgotten {
+    /// Everything after this sequence is held.
+    pub(crate) until: Sequence,
+}
+
+impl View {
+    pub(crate) fn new(bounds: Bounds) -> Self {
+        Self { held: Mutex::new(Held { bounds, ..Held::default() }), latest: watch::Sender::new(0) }
+    }
+
+    /// Every change is whole before anything can panic, so a poisoned lock hides nothing half done.
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes in a transition; one that was taken in before changes nothing.
+    pub(crate) fn apply(&self, transition: CaseTransition) {
+        let sequence = transition.sequence;
+        if sequence > *self.latest.borrow() {
+            self.held().apply(transition);
+            self.latest.send_replace(sequence);
+        }
+    }
+
+    /// Tells of new transitions.
+    pub(crate) fn latest(&self) -> watch::Receiver<Sequence> {
+        self.latest.subscribe()
+    }
+
+    pub(crate) fn get(&self, id: &str) -> Option<Arc<Case>> {
+        self.held().cases.get(id).cloned()
+    }
+
+    /// Transitions from a sequence on, at most `transitions_max`.
+    pub(crate) fn since(&self, from: Sequence, transitions_max: usize) -> Result<Vec<Arc<CaseTransition>>, Forgotten> {
+        let held = self.held();
+        if from <= held.forgotten {
+            return Err(Forgotten { until: held.forgotten });
+        }
+        let first = held.transitions.partition_point(|transition| transition.sequence < from);
+        Ok(held.transitions.range(first..).take(transitions_max).cloned().collect())
+    }
+
+    /// Cases that begin before `after` (without it, all), the latest first, at most `cases_max` of at most
+    /// `bytes_max` together, but one at least.
+    pub(crate) fn list(&self, filter: &Filter, after: Option<&Place>, cases_max: usize, bytes_max: usize) -> Page {
+        let held = self.held();
+        let places: Box<dyn Iterator<Item = &Place>> = match after {
+            Some(after) => Box::new(held.order.range(..after.clone()).rev()),
+            None => Box::new(held.order.iter().rev()),
+        };
+        let (mut page, mut bytes, mut last) = (Page::default(), 0, None);
+        let shown = places.filter_map(|place| Some((place, held.cases.get(&place.1)?)));
+        for (place, case) in shown.filter(|(_, case)| filter.shows(case)) {
+            bytes += case.encoded_len();
+            if page.cases.len() == cases_max || (bytes > bytes_max && !page.cases.is_empty()) {
+                page.next = last;
+                return page;
+            }
+            page.cases.push(case.clone());
+            last = Some(place.clone());
+        }
+        page
+    }
+}
+
+impl Held {
+    fn apply(&mut self, transition: CaseTransition) {
+        if let Some(case) = &transition.case {
+            self.keep(case.clone());
+        }
+        self.transition_bytes += transition.encoded_len();
+        self.transitions.push_back(Arc::new(transition));
+        while self.transitions.len() > self.bounds.transitions_max
+            || self.transition_bytes > self.bounds.transition_bytes_max
+        {
+            let Some(oldest) = self.transitions.pop_front() else { return };
+            self.transition_bytes -= oldest.encoded_len();
+            self.forgotten = oldest.sequence;
+        }
+    }
+
+    fn keep(&mut self, case: Case) {
+        self.drop_case(&case.id.clone());
+        self.order.insert((case.first_event_time_ms, case.id.clone()));
+        self.case_bytes += case.encoded_len();
+        self.cases.insert(case.id.clone(), Arc::new(case));
+        while self.cases.len() > self.bounds.cases_max || self.case_bytes > self.bounds.case_bytes_max {
+            let Some((_, oldest)) = self.order.first().cloned() else { return };
+            self.drop_case(&oldest);
+        }
+    }
+
+    fn drop_case(&mut self, id: &str) {
+        if let Some(case) = self.cases.remove(id) {
+            self.order.remove(&(case.first_event_time_ms, case.id.clone()));
+            self.case_bytes -= case.encoded_len();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use trailwarden_proto::v1::TransitionKind;
+
+    use super::*;
+
+    fn transition(sequence: Sequence, id: &str, began: i64, verdict: &str, state: CaseState) -> CaseTransition {
+        let case = Case {
+            id: id.into(),
+            first_event_time_ms: began,
+            verdict: verdict.into(),
+            state: state.into(),
+            ..Case::default()
+        };
+        let kind = TransitionKind::Judged.into();
+        CaseTransition { sequence, number: 1, case: Some(case), kind }
+    }
+
+    fn ids(page: &Page) -> Vec<&str> {
+        page.cases.iter().map(|case| case.id.as_str()).collect()
+    }
+
+    #[test]
+    fn lists_by_time_in_pages_without_a_gap() {
+        let view = View::new(Bounds::default());
+        let cases = [
+            ("a", 5, "benign", CaseState::Closed),
+            ("b", 9, "malicious", CaseState::Open),
+            ("c", 5, "malicious", CaseState::Closed),
+            ("d", 7, "suspicious", CaseState::Merged),
+            ("e", 1, "suspicious", CaseState::Open),
+        ];
+        for (sequence, (id, began, verdict, state)) in (1..).zip(cases) {
+            view.apply(transition(sequence, id, began, verdict, state));
+        }
+        let all = Filter::default();
+        assert_eq!(ids(&view.list(&all, None, 10, usize::MAX)), ["b", "c", "a", "e"], "a merged case is not listed");
+        let mut walked = Vec::new();
+        let mut after = None;
+        for bytes_max in [usize::MAX, 1, usize::MAX, 1, 1] {
+            let page = view.list(&all, after.as_ref(), 1, bytes_max);
+            walked.extend(ids(&page).into_iter().map(str::to_owned));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(walked, ["b", "c", "a", "e"]);
+        let malicious = Filter { verdicts: ["malicious".to_owned()].into(), open_only: false };
+        assert_eq!(ids(&view.list(&malicious, None, 10, usize::MAX)), ["b", "c"]);
+        assert_eq!(ids(&view.list(&Filter { open_only: true, ..all }, None, 10, usize::MAX)), ["b", "e"]);
+        assert_eq!(view.get("d").map(|case| case.state()), Some(CaseState::Merged));
+    }
+
+    #[test]
+    fn keeps_what_began_last_and_tells_what_it_forgot() {
+        let bounds = Bounds { cases_max: 2, transitions_max: 3, ..Bounds::default() };
+        let view = View::new(bounds);
+        for (sequence, id, began) in [(2, "a", 3), (4, "b", 1), (5, "a", 3), (8, "c", 2), (8, "ghost", 9), (9, "b", 1)]
+        {
+            view.apply(transition(sequence, id, began, "benign", CaseState::Closed));
+        }
+        assert_eq!(ids(&view.list(&Filter::default(), None, 9, usize::MAX)), ["a", "c"]);
+        assert_eq!(view.since(4, 9).err(), Some(Forgotten { until: 4 }));
+        let sequences = |from| -> Vec<u64> {
+            view.since(from, 2).expect("held").iter().map(|transition| transition.sequence).collect()
+        };
+        assert_eq!((sequences(5), sequences(6), sequences(10)), (vec![5, 8], vec![8, 9], vec![]));
+    }
+
+    #[test]
+    fn bytes_are_bounded_too() {
+        let one = transition(1, "a", 1, "benign", CaseState::Closed);
+        let bounds = Bounds {
+            case_bytes_max: one.case.as_ref().expect("set").encoded_len() * 2,
+            transition_bytes_max: one.encoded_len() * 3,
+            ..Bounds::default()
+        };
+        let view = View::new(bounds);
+        for (sequence, id) in (1..).zip(["a", "b", "c", "d", "e"]) {
+            view.apply(transition(sequence, id, sequence as i64, "benign", CaseState::Closed));
+        }
+        assert_eq!(ids(&view.list(&Filter::default(), None, 9, usize::MAX)), ["e", "d"]);
+        assert_eq!(view.since(3, 9).map(|held| held.len()), Ok(3));
+    }
+}

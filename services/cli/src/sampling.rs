@@ -1,0 +1,168 @@
+//! What nobody measures in passing is looked at every so often: how far each role is behind, how full the streams are, who
+//! is ready. What an operator should know of it is told.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use trailwarden_bus::{Bus, Consumer, Error, Stream};
+use trailwarden_runtime::Clock;
+use trailwarden_runtime::alert::{Health, Look, Thresholds};
+use trailwarden_runtime::metrics::{Behind, Metrics};
+use trailwarden_runtime::readiness::Readiness;
+
+/// Between two looks.
+const EVERY: Duration = Duration::from_secs(15);
+/// The same while something is not there yet, as when a process has just been started.
+const SOON: Duration = Duration::from_secs(1);
+
+/// One role as it is looked at.
+pub(crate) struct Subject {
+    readiness: Readiness,
+    /// Those whose lag is the role's.
+    consumers: Vec<Consumer>,
+    /// Of the role.
+    metrics: Metrics,
+    /// Whether events come in here first.
+    takes_in: bool,
+    health: Health,
+    /// As last known.
+    lag: u64,
+}
+
+impl Subject {
+    pub(crate) fn new(readiness: Readiness, consumers: Vec<Consumer>, metrics: Metrics, takes_in: bool) -> Self {
+        Self { readiness, consumers, metrics, takes_in, health: Health::new(Thresholds::default()), lag: 0 }
+    }
+}
+
+/// All roles of a process.
+pub(crate) struct Sampling {
+    pub(crate) bus: Arc<dyn Bus>,
+    pub(crate) clock: Clock,
+    /// Of the process.
+    pub(crate) metrics: Metrics,
+    pub(crate) subjects: Vec<Subject>,
+}
+
+impl Sampling {
+    /// Looks until `shutdown`.
+    pub(crate) async fn run(mut self, shutdown: CancellationToken) {
+        let mut dead_letters = 0;
+        loop {
+            let look = self.look(&mut dead_letters);
+            let pause = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return,
+                is_whole = look => if is_whole { EVERY } else { SOON },
+            };
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// One look at everything. Whether all of it was there.
+    async fn look(&mut self, dead_letters: &mut u64) -> bool {
+        let mut is_whole = true;
+        for stream in Stream::ALL {
+            match self.bus.depth(stream).await {
+                Ok(messages) => {
+                    self.metrics.depth(stream.word(), messages);
+                    if stream == Stream::Dead {
+                        *dead_letters = messages;
+                    }
+                }
+                Err(_) => is_whole = false,
+            }
+            // The others would be waited for as long.
+            if !is_whole {
+                break;
+            }
+        }
+        let at = (self.clock)();
+        for (place, subject) in self.subjects.iter_mut().enumerate() {
+            let ready = subject.readiness.is_ready();
+            subject.metrics.ready(ready);
+            if is_whole {
+                is_whole &= lag(self.bus.as_ref(), subject).await;
+            }
+            // A letter is in the stream of all roles; one alert about it a process is enough.
+            let dead_letters = if place == 0 { *dead_letters } else { 0 };
+            let event_delay = subject.takes_in.then(|| subject.metrics.take_event_delay()).flatten();
+            let look = Look { at, ready, lag: subject.lag, dead_letters, event_delay };
+            subject.health.look(look).into_iter().for_each(|change| change.tell(&subject.metrics));
+        }
+        is_whole
+    }
+}
+
+/// Asks how far a role is behind. Whether the broker knew.
+async fn lag(bus: &dyn Bus, subject: &mut Subject) -> bool {
+    let (mut behind, mut is_whole) = (Vec::with_capacity(subject.consumers.len()), true);
+    for (partition, consumer) in (0..).zip(&subject.consumers) {
+        match bus.lag(consumer.stream, &consumer.name).await {
+            Ok(lag) => behind.push(Behind { partition, pending: lag.pending, in_flight: lag.in_flight }),
+            // The role has not begun.
+            Err(Error::Missing { .. }) => is_whole = false,
+            // What is known of a part is no answer. Whoever works with the broker says that it is away.
+            Err(_) => return false,
+        }
+    }
+    subject.lag = subject.metrics.behind(&behind);
+    is_whole
+}
+
+#[cfg(test)]
+mod tests {
+    use trailwarden_bus::{DeadLetter, Layout, Memory, Outgoing, Subject as Place};
+    use trailwarden_core::time::Timestamp;
+    use trailwarden_runtime::telemetry::quiet;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_look_tells_lag_depth_readiness_and_what_is_wrong() {
+        let bus = Memory::default();
+        bus.set_up(&Layout::in_memory("default", 2)).await.expect("in memory");
+        let telemetry = quiet("all").expect("no exporter");
+        let metrics = telemetry.metrics().of("scorer");
+        let consumers: Vec<_> = (0..2).map(|number| trailwarden_scorer::service::consumer("default", number)).collect();
+        let (readiness, clock) = (Readiness::default(), Arc::new(|| Timestamp::from_millis(0)));
+        let subjects = vec![Subject::new(readiness.clone(), consumers.clone(), metrics, false)];
+        let shared: Arc<dyn Bus> = Arc::new(bus.clone());
+        let mut sampling = Sampling { bus: shared, clock, metrics: telemetry.metrics().clone(), subjects };
+        let mut dead_letters = 0;
+        assert!(!sampling.look(&mut dead_letters).await, "its consumers are not there yet");
+        for consumer in &consumers {
+            bus.subscribe(consumer).await.expect("in memory");
+        }
+        for _ in 0..1_001 {
+            let place = Place::partition(Stream::Feature, "default", 1);
+            bus.publish(&place, Outgoing::default()).await.expect("in memory");
+        }
+        let letter = DeadLetter {
+            subject: "tw.feature.default.p001".to_owned(),
+            sequence: 1,
+            place: None,
+            reason: "poison".to_owned(),
+            payload: Outgoing::default().payload,
+        };
+        bus.bury(&letter).await.expect("in memory");
+        readiness.set(true);
+        assert!(sampling.look(&mut dead_letters).await);
+        let page = telemetry.metrics_text();
+        for line in [
+            "trailwarden_lag{group=\"0\",role=\"scorer\"} 0",
+            "trailwarden_lag{group=\"1\",role=\"scorer\"} 1001",
+            "trailwarden_bus_depth{role=\"all\",stream=\"feature\"} 1001",
+            "trailwarden_bus_depth{role=\"all\",stream=\"dead\"} 1",
+            "trailwarden_ready_ratio{role=\"scorer\"} 1",
+            "trailwarden_alert_ratio{alert=\"lag\",role=\"scorer\"} 1",
+            "trailwarden_alert_ratio{alert=\"dead_letters\",role=\"scorer\"} 1",
+        ] {
+            assert!(page.contains(line), "{line} is missing\n{page}");
+        }
+    }
+}
