@@ -35,7 +35,14 @@ impl Worker for Fool {
                 tokio::time::sleep(Duration::from_secs(seconds)).await;
                 asked
             }),
-            Wish::Despair => Box::pin(std::future::pending()),
+            Wish::Despair => {
+                let held = self.begun.clone();
+                Box::pin(async move {
+                    let never: u32 = std::future::pending().await;
+                    drop(held);
+                    never
+                })
+            }
         }
     }
 
@@ -169,6 +176,41 @@ fn what_was_begun_is_ended_on_stop() {
         assert_eq!(asking.await.expect("no panic"), Ok(1));
         assert_eq!(stage.fool.ask(Wish::Count, PATIENCE).await, Err(Failure::GivenUp));
         assert_eq!(stage.built.load(Ordering::Relaxed), 1);
+    });
+}
+
+#[test]
+fn the_dead_and_the_stopped_leave_nothing_behind() {
+    play(|Stage { fool, begun, .. }| async move {
+        let holders = || Arc::strong_count(&begun);
+        assert_eq!(fool.ask(Wish::Count, PATIENCE).await, Ok(1));
+        assert_eq!(holders(), 3, "this test, the factory and the worker");
+        for wish in [Wish::Panic, Wish::PanicAtWork, Wish::Despair] {
+            assert!(patiently(&fool, wish).await.is_err());
+        }
+        assert_eq!(patiently(&fool, Wish::Count).await, Ok(1), "built anew");
+        assert_eq!(holders(), 3, "neither the dead nor work that was cancelled");
+        fool.stop().await;
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(holders(), 1, "not even the factory");
+    });
+}
+
+#[test]
+fn a_factory_that_panics_is_a_death_of_its_worker() {
+    System::new().block_on(async {
+        tokio::time::pause();
+        let (sender, _escalations) = mpsc::channel(1);
+        let mut is_broken = true;
+        let factory = move || {
+            assert!(!std::mem::take(&mut is_broken), "nothing to build it from");
+            Fool { asked: 0, begun: Arc::default() }
+        };
+        let fool = supervise("fool", POLICY, factory, sender);
+        assert_eq!(fool.ask(Wish::Count, PATIENCE).await, Err(Failure::Restarting));
+        assert_eq!(patiently(&fool, Wish::Count).await, Ok(1));
     });
 }
 

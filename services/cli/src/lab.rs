@@ -102,3 +102,12 @@ pub fn evaluate(
     print(&format!("{text}\n{}\n", table::json_line(&evaluation)))?;
     Ok(ExitCode::SUCCESS)
 }
+
+/// Measures the second stage and prints its table.
+pub fn stage_two(close_up_to: f64, surroundings: &Surroundings<'_>) -> Result<ExitCode> {
+    let said = |text: &str| tell(&format!("{:>5.0} s  {text}\n", (surroundings.elapsed)().as_secs_f64()));
+    let elapsed = || (surroundings.elapsed)();
+    let told = evaluate::stage_two(&Universe::PUBLISHED, &Options::default(), close_up_to, &elapsed, &said)?;
+    print(&format!("{}\n{}\n", table::stage_two_markdown(&told), serde_json::to_string(&told)?))?;
+    Ok(ExitCode::SUCCESS)
+}

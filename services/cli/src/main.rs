@@ -15,6 +15,7 @@ use trailwarden::command::{self, Surroundings};
 use trailwarden::run::{self, Role};
 use trailwarden::{doctor, lab, query};
 use trailwarden_core::level::Verdict;
+use trailwarden_core::negotiation::Bounds;
 use trailwarden_core::time::Timestamp;
 
 /// Finds malicious abuse of legitimate APIs in AWS CloudTrail, explains it, and proposes a reversible response.
@@ -238,6 +239,20 @@ struct Evaluate {
     /// Innocent logs of a real account: how well can generated ones be told from them?
     #[arg(long, value_name = "PATH")]
     real: Option<PathBuf>,
+    /// 2 measures instead what the council makes of stage one's cases, and prints that table
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(2..=2), conflicts_with_all = ["markdown", "report", "real"])]
+    stage: Option<u8>,
+    /// With `--stage 2`: close cases up to this probability, as an operator might set it by hand
+    #[arg(long, value_name = "P", default_value_t = 0.15, value_parser = probability, requires = "stage")]
+    close_up_to: f64,
+}
+
+fn probability(text: &str) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|_| format!("{text} is no number"))?;
+    match (0.0..=Bounds::CLOSE_MAX).contains(&value) {
+        true => Ok(value),
+        false => Err(format!("cases may be closed up to {} at most", Bounds::CLOSE_MAX)),
+    }
 }
 
 /// Whatever is given to a command that is not there yet.
@@ -295,6 +310,7 @@ fn main() -> ExitCode {
             lab::generate(&out, &setting.settings(events, accounts, days, seed), &surroundings)
         }
         Command::Lab(Lab::Train(asked)) => lab::train(&asked.out, &surroundings),
+        Command::Lab(Lab::Evaluate(asked)) if asked.stage.is_some() => lab::stage_two(asked.close_up_to, &surroundings),
         Command::Lab(Lab::Evaluate(asked)) => {
             lab::evaluate(&asked.markdown, &asked.report, asked.real.as_deref(), &surroundings)
         }

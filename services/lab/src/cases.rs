@@ -106,9 +106,36 @@ fn day(first: Timestamp, at: Timestamp) -> u32 {
 /// # Errors
 /// When the logs cannot be read.
 pub fn of_product(reader: &Reader, organisation: &Organisation, scorer: Option<&Scorer>) -> Result<Vec<Timed>, Error> {
-    let truth = Truth::read(organisation.folder())?;
     let dataset = &organisation.dataset;
     let numbers: BTreeMap<&str, u32> = dataset.accounts.iter().zip(0..).map(|(name, at)| (name.as_str(), at)).collect();
+    let mut ended = Vec::new();
+    each_of_product(reader, organisation, scorer, |case, incidents| {
+        let bounds = Bounds::default();
+        let (rules, vocabulary) = (reader.rules.rules(), &reader.vocabulary);
+        let judgement = negotiate_deterministically(case, rules, reader.registry(), vocabulary, &bounds);
+        let account = numbers.get(case.account.as_str()).copied().unwrap_or(0);
+        let first = case.first_event_time;
+        ended.push(Timed {
+            first,
+            case: Case { score: judgement.probability, account, day: day(dataset.first, first), incidents },
+            severity: Some(judgement.severity),
+        });
+    })?;
+    Ok(ended)
+}
+
+/// Calls `take` with each case that a scan of an organisation's logs ends with, in the order in which they end, and with
+/// the numbers (from 1) of the incidents that its events are part of, in order; none for a false case.
+///
+/// # Errors
+/// When the logs cannot be read.
+pub fn each_of_product(
+    reader: &Reader,
+    organisation: &Organisation,
+    scorer: Option<&Scorer>,
+    mut take: impl FnMut(&case::Case, Vec<u32>),
+) -> Result<(), Error> {
+    let truth = Truth::read(organisation.folder())?;
     let collected = reader.collect(&organisation.folder().join("AWSLogs"), FAR)?;
     let describer = Describer::new(
         &reader.rules,
@@ -118,31 +145,16 @@ pub fn of_product(reader: &Reader, organisation: &Organisation, scorer: Option<&
         collected.accounts().clone(),
     );
     let mut engine = Engine::new(describer, scorer, case::Limits::default());
-    let mut ended = Vec::new();
-    let mut take = |cases: Vec<case::Case>| {
+    let mut take_all = |cases: Vec<case::Case>| {
         for case in cases.into_iter().filter(|case| is_worth_judging(case, reader.rules.rules())) {
-            let bounds = Bounds::default();
-            let judgement = negotiate_deterministically(
-                &case,
-                reader.rules.rules(),
-                reader.registry(),
-                &reader.vocabulary,
-                &bounds,
-            );
             let ids = case.signals.iter().map(|signal| &signal.event_id).chain(&case.further_event_ids);
             let mut incidents: Vec<u32> = ids.map(|id| truth.incident(id)).filter(|incident| *incident > 0).collect();
             incidents.sort_unstable();
             incidents.dedup();
-            let account = numbers.get(case.account.as_str()).copied().unwrap_or(0);
-            let first = case.first_event_time;
-            ended.push(Timed {
-                first,
-                case: Case { score: judgement.probability, account, day: day(dataset.first, first), incidents },
-                severity: Some(judgement.severity),
-            });
+            take(&case, incidents);
         }
     };
-    collected.in_order(|observation| take(engine.step(observation).cases))?;
-    take(engine.finish());
-    Ok(ended)
+    collected.in_order(|observation| take_all(engine.step(observation).cases))?;
+    take_all(engine.finish());
+    Ok(())
 }

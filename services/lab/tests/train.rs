@@ -1,9 +1,11 @@
 //! Training on a small universe: it learns what carries over, and gives the same bytes twice.
 
+use std::time::Duration;
+
 use trailwarden_lab::dataset::{Dataset, Reader};
-use trailwarden_lab::evaluate::evaluate;
+use trailwarden_lab::evaluate::{evaluate, stage_two};
 use trailwarden_lab::measure::average_precision;
-use trailwarden_lab::table::{Protocol, html, json_line, markdown};
+use trailwarden_lab::table::{Council, Protocol, html, json_line, markdown, stage_two_markdown};
 use trailwarden_lab::train::{Hosted, Options, Trained, train};
 use trailwarden_lab::universe::{Organisation, Phase, Universe};
 use trailwarden_scorer::bundle::Origin;
@@ -67,4 +69,26 @@ fn the_whole_table_is_filled_on_a_small_universe() {
     assert!(evaluation.generated_or_real.is_none(), "nothing real was given");
     assert!(markdown(&evaluation).contains("unseen campaigns") && html(&evaluation).contains("</html>"));
     serde_json::from_str::<serde_json::Value>(&json_line(&evaluation)).expect("one line of JSON");
+}
+
+#[test]
+fn the_second_stage_is_measured_beside_random_claims() {
+    let measured = |close_up_to| {
+        stage_two(&Universe::SMALL, &options(), close_up_to, &|| Duration::ZERO, &|_| {}).expect("room on disk")
+    };
+    let told = measured(0.0);
+    let [council, random] = told.councils.as_slice() else { panic!("two councils") };
+    for scope in [|council: &Council| council.listed, |council: &Council| council.raised] {
+        let (ours, theirs) = (scope(council), scope(random));
+        assert_eq!((ours.false_cases, ours.true_cases), (theirs.false_cases, theirs.true_cases), "the same cases");
+        assert!(ours.true_cases > 0 && ours.false_cases > 0, "{ours:?}");
+        assert_eq!((ours.false_closed, ours.true_closed), (0, 0), "nothing is closed up to a probability of 0");
+    }
+    assert!(council.raised.false_cases < council.listed.false_cases);
+    // The highest bound that there is closes some.
+    let closing = measured(1.0);
+    assert!(closing.councils[0].listed.false_closed > 0, "{closing:?}");
+    assert!(closing.close_up_to < 1.0, "what is told is what was done");
+    let text = stage_two_markdown(&closing);
+    assert!(text.contains("random claims") && text.contains("set by hand"), "{text}");
 }

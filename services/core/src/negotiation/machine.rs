@@ -138,6 +138,13 @@ impl Negotiation {
         &self.pack
     }
 
+    /// What stage one alone makes of the case, before any role speaks: its probability, and the severity that this and the
+    /// case's detections give.
+    pub fn stage_one(&self) -> (f64, Severity) {
+        let probability = pool::probability(&self.prior, &[], 0.0);
+        (probability, pool::severity(self.pack.evidence(), false, probability))
+    }
+
     /// Messages that answered no open question: second answers, wrong digests, answers after the end.
     pub fn ignored(&self) -> u32 {
         self.ignored
@@ -261,7 +268,7 @@ impl Negotiation {
         let standing = self.standing();
         let evidence = self.pack.evidence();
         let probability = pool::probability(&self.prior, &standing, judge);
-        let severity = pool::severity(evidence, &self.findings, probability);
+        let severity = pool::severity(evidence, pool::is_corroborated(&self.findings), probability);
         let verdict = pool::verdict(evidence, severity, probability, self.probability_deterministic, &self.bounds);
         let options = match verdict {
             Verdict::Malicious | Verdict::Suspicious => response::options(evidence, &self.handles),
@@ -287,7 +294,7 @@ impl Negotiation {
         }
         let judge = self.lean.as_ref().map_or(0.0, |(brain, lean)| lean_weight(brain, *lean));
         let p = pool::probability(&prior, &standing, judge);
-        let severity = pool::severity(evidence, &findings, p);
+        let severity = pool::severity(evidence, pool::is_corroborated(&findings), p);
         (pool::verdict(evidence, severity, p, p_det, &self.bounds), severity)
     }
 
@@ -385,13 +392,27 @@ pub fn negotiate_deterministically(
     bounds: &Bounds,
 ) -> Judgement {
     let (pack, handles) = freeze(case, rules, registry, vocabulary);
-    let (mut negotiation, asks) = Negotiation::open(pack, handles, *bounds);
+    let (negotiation, asks) = Negotiation::open(pack, handles, *bounds);
+    negotiate(negotiation, asks, Negotiation::deterministic_answer)
+}
+
+/// Drives a negotiation that was just opened to its end, one question after the other. An answer to another question than
+/// the one that was asked counts as none.
+pub fn negotiate(
+    mut negotiation: Negotiation,
+    asks: Vec<Ask>,
+    mut answer: impl FnMut(&Negotiation, &Ask) -> Message,
+) -> Judgement {
     let mut asks = VecDeque::from(asks);
     loop {
         let ask =
             asks.pop_front().expect("until it concludes, every stage but a waiting one asks, and none waits here");
-        let answer = negotiation.deterministic_answer(&ask);
-        for step in negotiation.apply(answer) {
+        let mut message = answer(&negotiation, &ask);
+        if message.role != ask.role || message.input_digest != ask.input_digest {
+            let Ask { role, input_digest, .. } = ask;
+            message = Message { role, brain: Brain::Deterministic, input_digest, reply: Reply::Missing };
+        }
+        for step in negotiation.apply(message) {
             match step {
                 Step::Ask(ask) => asks.push_back(ask),
                 Step::Concluded(judgement) => return *judgement,

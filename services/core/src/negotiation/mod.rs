@@ -32,7 +32,7 @@ mod invariant_tests;
 use serde::{Deserialize, Serialize};
 
 pub use freeze::{Handles, freeze};
-pub use machine::{Negotiation, negotiate_deterministically};
+pub use machine::{Negotiation, negotiate, negotiate_deterministically};
 pub use response::PlanOption;
 pub use score::{event_score, joined, level};
 

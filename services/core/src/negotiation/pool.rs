@@ -137,11 +137,10 @@ pub fn probability(prior: &Prior, standing: &[Standing], judge: f64) -> f64 {
 /// The probability's band, but at most the strongest detection's severity, or one step more when several signs of
 /// different tactics corroborate it; at least one step below it, since no circumstance explains away more than
 /// that; and never below a floor. What the model alone raises is at most medium: a score names no abuse.
-pub fn severity(evidence: &Evidence, findings: &Findings, probability: f64) -> Severity {
+pub fn severity(evidence: &Evidence, corroborated: bool, probability: f64) -> Severity {
     let reached = BANDS.iter().rev().find(|(_, from)| probability >= *from);
     let band = reached.map_or(Severity::Informational, |(severity, _)| *severity);
     let strongest = evidence.strongest();
-    let corroborated = findings.holds(Predicate::SeveralTactics) || findings.holds(Predicate::SeveralWeakSigns);
     let (lowest, highest) = match strongest {
         None => (Severity::Informational, Severity::Medium),
         Some(strongest) if corroborated => (step(strongest, -1), step(strongest, 1)),
@@ -149,6 +148,11 @@ pub fn severity(evidence: &Evidence, findings: &Findings, probability: f64) -> S
     };
     let highest = if evidence.is_case_learned() { highest.max(Severity::Medium) } else { highest };
     band.clamp(lowest, highest).max(evidence.floor.unwrap_or(Severity::Informational))
+}
+
+/// Whether several signs speak for an attack together.
+pub fn is_corroborated(findings: &Findings) -> bool {
+    findings.holds(Predicate::SeveralTactics) || findings.holds(Predicate::SeveralWeakSigns)
 }
 
 fn step(severity: Severity, by: isize) -> Severity {

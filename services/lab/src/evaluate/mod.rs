@@ -6,6 +6,7 @@
 mod apart;
 mod models;
 mod pool;
+mod stage_two;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -27,6 +28,8 @@ use crate::universe::{self, FOLDS, Organisation, PREVALENCE, Universe};
 
 use models::{Detector, Models};
 use pool::Pool;
+
+pub use stage_two::stage_two;
 
 /// Bins of the reliability plot.
 const RELIABILITY_BINS: usize = 10;

@@ -267,7 +267,7 @@ pub(super) fn checked(evaluation: &Evaluation) -> Vec<Check> {
     checks
 }
 
-fn table(out: &mut String, heads: &[&str], rows: impl Iterator<Item = Vec<String>>) {
+pub(super) fn table(out: &mut String, heads: &[&str], rows: impl Iterator<Item = Vec<String>>) {
     line(out, &format!("| {} |", heads.join(" | ")));
     line(out, &format!("|{}", "---|".repeat(heads.len())));
     for row in rows {

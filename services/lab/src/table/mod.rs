@@ -9,6 +9,7 @@ mod line;
 mod markdown;
 mod page;
 mod plots;
+mod stage_two;
 
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use line::json_line;
 pub use markdown::markdown;
 pub use page::html;
+pub use stage_two::{Council, Scope, StageTwo, stage_two_markdown};
 
 use crate::measure::{Estimate, GroupRecall, Point, ReliabilityBin, TimeToDetect};
 

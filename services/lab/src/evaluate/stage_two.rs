@@ -1,0 +1,165 @@
+//! `lab evaluate --stage 2`: what a council makes of the cases that stage one raises, on the headline's organisations:
+//! campaigns and organisations that the model never saw.
+
+use std::time::Duration;
+
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use trailwarden_core::case::Case;
+use trailwarden_core::hash::hash64;
+use trailwarden_core::level::{Severity, Verdict};
+use trailwarden_core::negotiation::brain::{Claim, Lean, Opinion};
+use trailwarden_core::negotiation::evidence::EvidencePack;
+use trailwarden_core::negotiation::machine::{Ask, Message, Question, Reply};
+use trailwarden_core::negotiation::predicate::{Predicate, Strength};
+use trailwarden_core::negotiation::{Bounds, Brain, Judgement, Negotiation, freeze, negotiate};
+use trailwarden_scorer::Scorer;
+use trailwarden_scorer::bundle::Origin;
+
+use crate::Error;
+use crate::cases::each_of_product;
+use crate::dataset::Reader;
+use crate::generate;
+use crate::table::{Council, Scope, StageTwo};
+use crate::train::{self, Hosted, Options};
+use crate::universe::{FOLDS, Organisation, Phase, Universe};
+
+use super::{hosted, training};
+
+/// From here on a person is called.
+const RAISED: Severity = Severity::Medium;
+/// Claims of one opinion of the council that claims at random, at most.
+const RANDOM_CLAIMS_MAX: usize = 8;
+const RANDOM_EVIDENCE_MAX: usize = 3;
+
+/// A way to answer for all roles.
+type Answer = fn(&Negotiation, &Ask) -> Message;
+
+const COUNCILS: [(&str, Answer); 2] =
+    [("deterministic", Negotiation::deterministic_answer), ("random claims", random_answer)];
+
+/// Measures councils without any model behind them. `elapsed` is a clock that only goes on.
+///
+/// # Errors
+/// When there is no room on disk.
+pub fn stage_two(
+    universe: &Universe,
+    options: &Options,
+    close_up_to: f64,
+    elapsed: &dyn Fn() -> Duration,
+    say: &dyn Fn(&str),
+) -> Result<StageTwo, Error> {
+    let reader = Reader::new()?;
+    let environment = &universe.measured[0];
+    let bounds = Bounds { close_up_to: Some(close_up_to), ..Bounds::default() };
+    let mut told = StageTwo {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        environment: environment.name.to_owned(),
+        generator: generate::digest(),
+        close_up_to: close_up_to.min(Bounds::CLOSE_MAX),
+        councils: COUNCILS.map(|(name, _)| Council { name: name.to_owned(), ..Council::default() }).into(),
+        ..StageTwo::default()
+    };
+    let training = training(&reader, universe, say)?;
+    let options = Options { networks: false, ..options.clone() };
+    for fold in 0..FOLDS {
+        say(&format!("fold {} of {FOLDS}", fold + 1));
+        let others: Vec<Hosted<'_>> = hosted(&training).filter(|hosted| hosted.fold != fold).collect();
+        let trained = train::train(&others, Origin::default(), &options, say)?;
+        let scorer = Scorer::from_bytes(&trained.bundle.to_bytes()?)?;
+        let settings = environment.settings(fold);
+        let organisation = Organisation::generate(&reader, &settings, false)?;
+        told.seeds.push(settings.seed);
+        told.events += organisation.dataset.len() as u64;
+        say("cases");
+        each_of_product(&reader, &organisation, Some(&scorer), |case, incidents| {
+            // Before the first attack nothing is measured: the model's threshold may come from there.
+            if Phase::of(organisation.dataset.first, case.first_event_time) == Phase::Test {
+                judge(&reader, case, !incidents.is_empty(), &bounds, elapsed, &mut told.councils);
+            }
+        })?;
+    }
+    Ok(told)
+}
+
+/// Has every council judge a case.
+fn judge(
+    reader: &Reader,
+    case: &Case,
+    is_true: bool,
+    bounds: &Bounds,
+    elapsed: &dyn Fn() -> Duration,
+    councils: &mut [Council],
+) {
+    for ((_, answer), council) in COUNCILS.into_iter().zip(councils) {
+        let began = elapsed();
+        let (pack, handles) = freeze(case, reader.rules.rules(), reader.registry(), &reader.vocabulary);
+        let (negotiation, asks) = Negotiation::open(pack, handles, *bounds);
+        let (_, stage_one) = negotiation.stage_one();
+        let judgement = negotiate(negotiation, asks, answer);
+        council.seconds += elapsed().saturating_sub(began).as_secs_f64();
+        count(&mut council.listed, is_true, stage_one, &judgement);
+        if stage_one >= RAISED {
+            count(&mut council.raised, is_true, stage_one, &judgement);
+        }
+    }
+}
+
+/// Counts what became of a case.
+fn count(scope: &mut Scope, is_true: bool, stage_one: Severity, judgement: &Judgement) {
+    let is_closed = judgement.verdict == Verdict::Benign;
+    if is_true {
+        scope.true_cases += 1;
+        scope.true_closed += u64::from(is_closed);
+        scope.true_sunk += u64::from(!is_closed && stage_one >= RAISED && judgement.severity < RAISED);
+    } else {
+        scope.false_cases += 1;
+        scope.false_closed += u64::from(is_closed);
+        scope.false_lowered += u64::from(!is_closed && judgement.severity < stage_one);
+        scope.false_raised += u64::from(judgement.severity > stage_one);
+    }
+}
+
+/// What somebody would answer who knows the vocabulary and nothing of the case: what a council is worth has to be seen
+/// against it. Counts as a model, and is the same for the same case.
+fn random_answer(negotiation: &Negotiation, ask: &Ask) -> Message {
+    let seed = hash64(&ask.input_digest);
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let reply = match &ask.question {
+        Question::Opinion => {
+            let owned: Vec<Predicate> =
+                Predicate::ALL.iter().copied().filter(|predicate| predicate.owner() == ask.role).collect();
+            let handles = handles(negotiation.pack());
+            let claims = (0..random.random_range(0..=RANDOM_CLAIMS_MAX)).filter_map(|_| {
+                let evidence = (0..random.random_range(1..=RANDOM_EVIDENCE_MAX))
+                    .filter_map(|_| handles.choose(&mut random).cloned());
+                let evidence = evidence.collect();
+                let predicate = owned.choose(&mut random)?.name().to_owned();
+                Some(Claim { predicate, evidence, strength: Strength::Strong })
+            });
+            let claims = claims.collect();
+            Reply::Opinion(Opinion {
+                evidence_digest: negotiation.pack().digest().to_owned(),
+                claims,
+                ..Opinion::default()
+            })
+        }
+        Question::Lean(_) => {
+            let leans = [Lean::Benign, Lean::Suspicious, Lean::Malicious, Lean::Abstain];
+            Reply::Lean(leans.choose(&mut random).copied().unwrap_or(Lean::Abstain))
+        }
+        Question::Choose(_) | Question::Report(_) => Reply::Missing,
+    };
+    let (role, input_digest) = (ask.role, ask.input_digest.clone());
+    Message { role, brain: Brain::Llm("random".to_owned()), input_digest, reply }
+}
+
+/// What a claim may cite.
+fn handles(pack: &EvidencePack) -> Vec<String> {
+    let evidence = pack.evidence();
+    let detections = evidence.detections.iter().map(|detection| detection.handle);
+    let events = evidence.events.iter().map(|event| event.handle);
+    let facts = evidence.baseline.iter().map(|fact| fact.handle);
+    detections.chain(events).chain(facts).map(|handle| handle.to_string()).collect()
+}

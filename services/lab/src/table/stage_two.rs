@@ -1,0 +1,143 @@
+//! The second stage's figures as Markdown.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::figures::{NOT_MEASURED, count, percent, short_hash};
+use super::markdown::table;
+
+/// What became of stage one's cases.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct StageTwo {
+    pub version: String,
+    pub environment: String,
+    /// Of the code and settings that made the logs.
+    pub generator: String,
+    pub seeds: Vec<u64>,
+    pub events: u64,
+    /// Cases with a probability up to this were closed: set by hand for this run, not learned from labelled cases.
+    pub close_up_to: f64,
+    pub councils: Vec<Council>,
+}
+
+/// One way to hold the second stage.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Council {
+    pub name: String,
+    /// All cases that a scan lists.
+    pub listed: Scope,
+    /// Those that stage one alone puts at medium or above.
+    pub raised: Scope,
+    /// Calls of a model, and its tokens, over all cases.
+    pub calls: u64,
+    pub tokens: u64,
+    /// On one thread, freezing the evidence included.
+    pub seconds: f64,
+}
+
+/// Cases, counted before and after.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Scope {
+    /// Without any event of an attack.
+    pub false_cases: u64,
+    /// Closed as benign.
+    pub false_closed: u64,
+    /// Not closed, of less severity than stage one gave.
+    pub false_lowered: u64,
+    /// Of more severity than stage one gave.
+    pub false_raised: u64,
+    pub true_cases: u64,
+    /// Closed as benign.
+    pub true_closed: u64,
+    /// Not closed, from medium or above to below.
+    pub true_sunk: u64,
+}
+
+impl Scope {
+    /// False cases closed or lowered, of all false ones; `None` without any.
+    pub fn removed(&self) -> Option<f64> {
+        share(self.false_closed + self.false_lowered, self.false_cases)
+    }
+
+    /// True cases closed or sunk below medium, of all true ones; `None` without any.
+    pub fn lost(&self) -> Option<f64> {
+        share(self.true_closed + self.true_sunk, self.true_cases)
+    }
+}
+
+fn share(part: u64, of: u64) -> Option<f64> {
+    (of > 0).then(|| part as f64 / of as f64)
+}
+
+/// The whole table. Equal figures give equal bytes.
+pub fn stage_two_markdown(told: &StageTwo) -> String {
+    let mut out = String::from("# The second stage\n\n");
+    let seeds: Vec<String> = told.seeds.iter().map(u64::to_string).collect();
+    let _ = writeln!(
+        out,
+        "{} events of the {} organisations (seeds {}; generator {}), campaigns and organisations unseen in training. Cases \
+         of low severity at most, without a floor or a flag, were closed up to a probability of {:.2}: a bound set by hand for this \
+         run, not learned from labelled cases.\n",
+        count(told.events),
+        told.environment,
+        seeds.join(", "),
+        short_hash(&told.generator),
+        told.close_up_to,
+    );
+    for (title, of) in [
+        ("Cases that stage one alone puts at medium or above", (|council| council.raised) as fn(&Council) -> Scope),
+        ("All cases that a scan lists", |council| council.listed),
+    ] {
+        let _ = writeln!(out, "## {title}\n");
+        let head = [
+            "Council",
+            "False cases",
+            "closed",
+            "lowered",
+            "removed",
+            "raised further",
+            "True cases",
+            "closed",
+            "sunk below medium",
+            "lost",
+        ];
+        table(&mut out, &head, told.councils.iter().map(|council| row(&council.name, &of(council))));
+    }
+    out.push_str("## Cost\n\n");
+    let head = ["Council", "Model calls", "Tokens", "Cases a second on one thread"];
+    table(
+        &mut out,
+        &head,
+        told.councils.iter().map(|council| {
+            let cases = council.listed.false_cases + council.listed.true_cases;
+            let rate = if council.seconds > 0.0 {
+                count((cases as f64 / council.seconds) as u64)
+            } else {
+                NOT_MEASURED.to_owned()
+            };
+            vec![council.name.clone(), count(council.calls), count(council.tokens), rate]
+        }),
+    );
+    out.push_str(
+        "Stage one's severity is its own: the model's word on the case and its detections, before any role speaks. A council \
+         of models was not measured: there is no recording of one. Random claims go through the same check as a model's.\n",
+    );
+    out
+}
+
+fn row(name: &str, scope: &Scope) -> Vec<String> {
+    let part = |share: Option<f64>| share.map_or_else(|| NOT_MEASURED.to_owned(), percent);
+    vec![
+        name.to_owned(),
+        count(scope.false_cases),
+        count(scope.false_closed),
+        count(scope.false_lowered),
+        part(scope.removed()),
+        count(scope.false_raised),
+        count(scope.true_cases),
+        count(scope.true_closed),
+        count(scope.true_sunk),
+        part(scope.lost()),
+    ]
+}
