@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod command;
 pub mod detection_figures;
 pub mod fence_model;
+pub mod injections;
 pub mod packages;
 pub mod records;
 pub mod repository;

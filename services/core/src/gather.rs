@@ -211,14 +211,42 @@ fn stands(
 
 /// Whether a request names accounts beside its own, and all of them are among `accounts`.
 fn names_only(accounts: &BTreeSet<String>, activity: &Activity<'_>, details: &Details) -> bool {
-    if details.parameters_are_cut() {
+    if details.parameters_are_cut() || hides_digits(&details.parameters) {
         return false;
     }
     let mut others = account_ids(&details.parameters).filter(|account| *account != activity.account).peekable();
     others.peek().is_some() && others.all(|account| accounts.contains(account))
 }
 
+/// Whether a document within a text may hold digits that only its reader sees: escaped (`\u0037`), URL-encoded (`%37`), or
+/// both. No serialiser writes digits so; a caller might, so that a stranger's account goes unnoticed beside one of the
+/// operator's.
+fn hides_digits(text: &str) -> bool {
+    let is_digit = |at: usize| text.as_bytes().get(at).is_some_and(u8::is_ascii_digit);
+    let has = |form: &str| text.match_indices(form).any(|(at, _)| is_digit(at + form.len()));
+    has("\\u003") || has("%3") || text.contains("%5C") || text.contains("%5c")
+}
+
 /// The account ids that stand in a text: runs of exactly 12 digits.
 fn account_ids(text: &str) -> impl Iterator<Item = &str> {
     text.split(|letter: char| !letter.is_ascii_digit()).filter(|run| run.len() == 12)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_that_only_a_documents_reader_sees_are_noticed() {
+        for (text, expected) in [
+            (r#"{"policyDocument":"{\"AWS\":\"arn:aws:iam::777788889999:root\"}"}"#, false),
+            (r#"{"policyDocument":"{\"Resource\":\"a\\u003cb\\u003e\"}"}"#, false),
+            (r#"{"policyDocument":"%7B%22AWS%22%3A%22arn%3Aaws%3Aiam%3A%3A777788889999%3Aroot%22%7D"}"#, false),
+            (r#"{"policyDocument":"{\"AWS\":\"\\u003777788889999\"}"}"#, true),
+            (r#"{"policyDocument":"%7B%22AWS%22%3A%22%3777788889999%22%7D"}"#, true),
+            (r#"{"policyDocument":"%7B%22AWS%22%3A%22%5Cu003777788889999%22%7D"}"#, true),
+        ] {
+            assert_eq!(hides_digits(text), expected, "{text}");
+        }
+    }
 }
