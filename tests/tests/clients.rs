@@ -211,6 +211,9 @@ async fn the_example_and_the_command_line_are_served() {
     for part in ["closed", "critical", "malicious", principal, "labelled malicious by ada"] {
         assert!(row.contains(part), "{part}: {row}");
     }
+    let finding = ask(&["get", case, "--format", "ocsf"]);
+    let finding: Value = serde_json::from_str(&finding.assert_code(0).stdout).unwrap();
+    assert_eq!((&finding["finding_info"]["uid"], &finding["status"]), (&json!(case), &json!("In Progress")));
     ask(&["label", case, "benign", "--author", "grace"]).assert_code(0);
     assert!(ask(&["list"]).stdout.contains("labelled benign by grace"));
     ask(&["undo", case]).assert_code(2).assert_says(&["is not built yet"]);

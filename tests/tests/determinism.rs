@@ -166,6 +166,29 @@ fn events_and_cases_have_the_promised_keys() {
     }
 }
 
+/// What `--cases` writes stays what it is, whatever is printed beside it.
+#[test]
+fn findings_are_printed_in_the_order_of_the_cases() {
+    let logs = tempfile::tempdir().unwrap();
+    deal(logs.path(), &records(), 1, |number| format!("file-{number}"));
+    let out = tempfile::tempdir().unwrap();
+    let cases = out.path().join("cases");
+    let run = trailwarden(["scan", "--format", "ocsf"]).arg(logs.path()).arg("--cases").arg(&cases).run();
+    run.assert_code(0);
+    let told = |text: &str, of: &dyn Fn(&Value) -> (Value, Value)| -> Vec<(Value, Value)> {
+        text.lines().map(|line| of(&serde_json::from_str(line).unwrap())).collect()
+    };
+    let findings = told(&run.stdout, &|event| {
+        assert_eq!((&event["class_uid"], &event["type_uid"]), (&2004.into(), &200_401.into()));
+        (event["finding_info"]["uid"].clone(), event["finding_info"]["related_events_count"].clone())
+    });
+    let cases = told(&std::fs::read_to_string(&cases).unwrap(), &|case| {
+        (case["case_id"].clone(), case["event_ids"].as_array().unwrap().len().into())
+    });
+    assert_eq!(findings, cases);
+    assert!(!cases.is_empty(), "the intrusion gives a case");
+}
+
 fn assert_keys(row: &Value, promised: &str) {
     let keys = row.as_object().unwrap();
     for key in promised.split_whitespace() {

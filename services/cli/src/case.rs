@@ -18,6 +18,7 @@ use trailwarden_proto::v1::{
 
 use crate::command::{Format, Surroundings, print, tell};
 use crate::config::Config;
+use crate::ocsf;
 use crate::untrusted::{name, visible_json};
 
 /// How long a single answer may take.
@@ -39,7 +40,7 @@ pub enum CaseCommand {
         #[arg(long, value_name = "N", default_value_t = LISTED_DEFAULT, value_parser = clap::value_parser!(u32).range(1..=1_000))]
         limit: u32,
     },
-    /// Print one case in full, as `scan --cases` would write it
+    /// Print one case in full, as `scan --cases` would write it, or with `--format ocsf` as a finding
     Get {
         /// Its id, as `case list` prints it
         id: String,
@@ -93,9 +94,6 @@ pub fn run(
     format: Format,
     surroundings: &Surroundings<'_>,
 ) -> Result<ExitCode> {
-    if format == Format::Ocsf {
-        bail!("OCSF output is not built yet; `--format table` and `--format jsonl` are");
-    }
     let server = match server {
         Some(server) => server,
         None => Config::load(config, surroundings.environment.iter().cloned())?.listen.council,
@@ -131,7 +129,8 @@ async fn ask(command: CaseCommand, mut council: CaseServiceClient<Channel>, form
         }
         CaseCommand::Get { id } => {
             let case = answered(council.get(timed(GetCaseRequest { id })).await)?;
-            print(&format!("{}\n", json(&case)))?;
+            // In full, so never as a row.
+            print(&line(&case, if format == Format::Table { Format::Jsonl } else { format }))?;
         }
         CaseCommand::Watch { from } => {
             let request = WatchCasesRequest { from_sequence: from.unwrap_or_default() };
@@ -183,10 +182,11 @@ fn change(transition: &CaseTransition, format: Format) -> String {
     };
     let Some(case) = case else { return String::new() };
     match format {
+        Format::Ocsf => ocsf::json_line(&ocsf::of_case(case, Some(transition))),
         Format::Jsonl => {
             format!("{{\"sequence\":{sequence},\"kind\":\"{kind}\",\"case\":{}}}\n", json(case))
         }
-        _ => format!("{sequence:>8}  {kind:<8}  {}", line(case, format)),
+        Format::Table => format!("{sequence:>8}  {kind:<8}  {}", line(case, format)),
     }
 }
 
@@ -196,11 +196,16 @@ fn json(case: &Case) -> String {
     visible_json(&case.line_json.trim_end().replace('\n', " "))
 }
 
-/// A case as a row, or as the line that `scan --cases` would write. Any text of it may be an attacker's.
+/// A case as a row, as the line that `scan --cases` would write, or as a finding. Any text of it may be an attacker's.
 fn line(case: &Case, format: Format) -> String {
-    if format == Format::Jsonl {
-        return format!("{}\n", json(case));
+    match format {
+        Format::Table => row(case),
+        Format::Jsonl => format!("{}\n", json(case)),
+        Format::Ocsf => ocsf::json_line(&ocsf::of_case(case, None)),
     }
+}
+
+fn row(case: &Case) -> String {
     let state = match case.state() {
         CaseState::Open => "open",
         CaseState::Closed => "closed",
@@ -249,7 +254,7 @@ mod tests {
     #[test]
     fn what_an_attacker_wrote_does_nothing_to_the_terminal() {
         let transition = CaseTransition { sequence: 7, case: Some(hostile()), ..CaseTransition::default() };
-        for format in [Format::Table, Format::Jsonl] {
+        for format in [Format::Table, Format::Jsonl, Format::Ocsf] {
             for shown in [line(&hostile(), format), change(&transition, format)] {
                 let row = shown.strip_suffix('\n').expect("a whole line");
                 assert!(!row.contains(is_hidden), "{row:?}");

@@ -6,14 +6,15 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use trailwarden_core::time::Timestamp;
 
-/// Bytes of lines that wait in memory; those beyond wait in a temporary file.
-const HELD_BYTES_MAX: usize = 32 << 20;
+/// Bytes of lines that wait in memory, of all outputs together; those beyond wait in a temporary file.
+pub(crate) const HELD_BYTES_MAX: usize = 32 << 20;
 
 /// Lines by (first event time, case id), written as soon as nothing can come before them.
 pub(crate) struct CaseLines<'o> {
     out: &'o mut dyn Write,
     waiting: BTreeMap<(Timestamp, String), Line>,
     held_bytes: usize,
+    held_bytes_max: usize,
     file: Option<File>,
     file_bytes: u64,
 }
@@ -24,13 +25,14 @@ enum Line {
 }
 
 impl<'o> CaseLines<'o> {
-    pub(crate) fn new(out: &'o mut dyn Write) -> Self {
-        Self { out, waiting: BTreeMap::new(), held_bytes: 0, file: None, file_bytes: 0 }
+    /// Of what waits, holds `held_bytes_max` in memory.
+    pub(crate) fn new(out: &'o mut dyn Write, held_bytes_max: usize) -> Self {
+        Self { out, waiting: BTreeMap::new(), held_bytes: 0, held_bytes_max, file: None, file_bytes: 0 }
     }
 
     pub(crate) fn push(&mut self, first_event_time: Timestamp, case_id: &str, line: Vec<u8>) -> io::Result<()> {
         let line =
-            if self.held_bytes + line.len() <= HELD_BYTES_MAX { Line::Held(line) } else { self.put_away(&line)? };
+            if self.held_bytes + line.len() <= self.held_bytes_max { Line::Held(line) } else { self.put_away(&line)? };
         if let Line::Held(bytes) = &line {
             self.held_bytes += bytes.len();
         }
@@ -85,7 +87,7 @@ mod tests {
     #[test]
     fn lines_go_out_in_order_from_memory_and_from_the_file() {
         let mut out = Vec::new();
-        let mut lines = CaseLines::new(&mut out);
+        let mut lines = CaseLines::new(&mut out, HELD_BYTES_MAX);
         let at = Timestamp::from_millis;
         for number in (0..9).rev() {
             let line = vec![b'0' + number as u8; 5 << 20];

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::ValueEnum;
 use trailwarden_collector::Input;
 use trailwarden_core::level::Verdict;
@@ -58,7 +58,7 @@ const WIDTH_DEFAULT: usize = 120;
 pub enum Format {
     Table,
     Jsonl,
-    /// Not built yet
+    /// An OCSF 1.6 Detection Finding a line
     Ocsf,
 }
 
@@ -77,9 +77,6 @@ pub struct ScanRequest {
 
 /// Scans, writes what was asked for, prints the cases and, on stderr, what was read.
 pub fn scan(request: ScanRequest, surroundings: &Surroundings<'_>) -> Result<ExitCode> {
-    if request.format == Format::Ocsf {
-        bail!("OCSF output is not built yet; `--format table` and `--format jsonl` are");
-    }
     let mut config = Config::load(request.config.as_deref(), surroundings.environment.iter().cloned())?;
     if let Some(threads) = request.threads {
         config.scan.threads = threads;
@@ -97,14 +94,14 @@ pub fn scan(request: ScanRequest, surroundings: &Surroundings<'_>) -> Result<Exi
 
     let bar = Bar::new(surroundings.stderr_is_terminal);
     let findings = {
-        let outputs = Outputs {
-            events: events.as_mut().map(|file| file as &mut (dyn Write + Send)),
-            cases: match (&mut cases, request.format) {
-                (Some(file), _) => Some(file as &mut dyn Write),
-                (None, Format::Jsonl) => Some(&mut printed as &mut dyn Write),
-                (None, _) => None,
-            },
+        let file = cases.as_mut().map(|file| file as &mut dyn Write);
+        let (cases, findings) = match request.format {
+            Format::Table => (file, None),
+            Format::Jsonl => (Some(file.unwrap_or(&mut printed)), None),
+            Format::Ocsf => (file, Some(&mut printed as &mut dyn Write)),
         };
+        let events = events.as_mut().map(|file| file as &mut (dyn Write + Send));
+        let outputs = Outputs { events, cases, findings };
         scanner.scan(&inputs, surroundings.now, &|progress| bar.update(progress), outputs)?
     };
     bar.finish();
@@ -157,7 +154,13 @@ pub fn demo(seed: u64, report_path: &Path, surroundings: &Surroundings<'_>) -> R
 /// Prints the effective configuration.
 pub fn config_print(file: Option<&Path>, surroundings: &Surroundings<'_>) -> Result<ExitCode> {
     let config = Config::load(file, surroundings.environment.iter().cloned())?;
-    print(&config.to_toml())?;
+    match config.without_passwords() {
+        Some(open) => {
+            print(&open.to_toml())?;
+            tell("of addresses that may hold a password, only scheme, host and port are printed\n");
+        }
+        None => _ = print(&config.to_toml())?,
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -14,6 +14,7 @@ use toml::{Table, Value};
 use trailwarden_core::negotiation::Bounds;
 use trailwarden_core::registry::Registry;
 
+use crate::untrusted::addresses;
 use schema::{KEYS, Kind, found, key, nearest};
 
 mod schema;
@@ -363,6 +364,16 @@ impl Config {
             }
         }
         text
+    }
+
+    /// The same, with nothing left of the addresses of servers that may hold a password; `None` when there are none.
+    pub fn without_passwords(&self) -> Option<Self> {
+        let mut open = self.clone();
+        let urls = [&mut open.bus.url, &mut open.windows.url, &mut open.telemetry.otlp];
+        for url in urls.into_iter().flatten().filter(|url| url.contains(['@', '?', '#'])) {
+            *url = addresses(url);
+        }
+        (open != *self).then_some(open)
     }
 
     /// Bounds on reading.

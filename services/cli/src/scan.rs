@@ -25,11 +25,12 @@ use trailwarden_core::time::{MINUTE_MS, Timestamp};
 use trailwarden_pipeline::{Describer, Engine, Observer, explain};
 use trailwarden_scorer::{Scorer, bundle};
 
-use crate::case_lines::CaseLines;
+use crate::case_lines::{CaseLines, HELD_BYTES_MAX};
 use crate::config::{self, Config, Used};
 use crate::event_lines::EventLines;
 use crate::findings::{Finding, Findings, Reject};
 use crate::lines::{EventLine, write_case};
+use crate::ocsf::write_finding;
 use crate::rules;
 
 /// Cases kept whole for the report and the terminal, the most urgent first. All of them go to `--cases`.
@@ -69,6 +70,8 @@ pub struct Scanner {
 pub struct Outputs<'a> {
     pub events: Option<&'a mut (dyn Write + Send)>,
     pub cases: Option<&'a mut dyn Write>,
+    /// The same cases as OCSF findings.
+    pub findings: Option<&'a mut dyn Write>,
 }
 
 impl Scanner {
@@ -160,7 +163,7 @@ impl Scanner {
         let mut engine = self.engine(now, collected.accounts());
         std::thread::scope(|scope| {
             let event_lines = outputs.events.map(|out| EventLines::new(scope, out));
-            let mut gathered = Gathered::new(self, event_lines, outputs.cases);
+            let mut gathered = Gathered::new(self, event_lines, outputs.cases, outputs.findings);
             let mut written = Ok(());
             let summary = collected.in_order(|observation| {
                 if written.is_ok() {
@@ -226,13 +229,20 @@ struct Gathered<'s, 'e, 'o> {
     scanner: &'s Scanner,
     event_lines: Option<EventLines<'e>>,
     case_lines: Option<CaseLines<'o>>,
+    finding_lines: Option<CaseLines<'o>>,
     findings: Findings,
     accounts: BTreeSet<String>,
     principals: FxHashSet<u64>,
 }
 
 impl<'s, 'e, 'o> Gathered<'s, 'e, 'o> {
-    fn new(scanner: &'s Scanner, event_lines: Option<EventLines<'e>>, case_lines: Option<&'o mut dyn Write>) -> Self {
+    fn new(
+        scanner: &'s Scanner,
+        event_lines: Option<EventLines<'e>>,
+        cases: Option<&'o mut dyn Write>,
+        as_ocsf: Option<&'o mut dyn Write>,
+    ) -> Self {
+        let held_bytes_max = if cases.is_some() && as_ocsf.is_some() { HELD_BYTES_MAX / 2 } else { HELD_BYTES_MAX };
         let findings = Findings {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             feature_schema_version: SCHEMA_VERSION,
@@ -243,7 +253,8 @@ impl<'s, 'e, 'o> Gathered<'s, 'e, 'o> {
         Self {
             scanner,
             event_lines,
-            case_lines: case_lines.map(CaseLines::new),
+            case_lines: cases.map(|out| CaseLines::new(out, held_bytes_max)),
+            finding_lines: as_ocsf.map(|out| CaseLines::new(out, held_bytes_max)),
             findings,
             accounts: BTreeSet::new(),
             principals: FxHashSet::default(),
@@ -292,18 +303,26 @@ impl<'s, 'e, 'o> Gathered<'s, 'e, 'o> {
                 continue;
             }
             let finding = self.scanner.finding(case);
-            if let Some(lines) = &mut self.case_lines {
-                let mut line = Vec::new();
-                write_case(&mut line, &finding)
-                    .and_then(|()| lines.push(finding.span().0, &finding.case.id, line))
-                    .map_err(|source| Error::Write { what: "cases", source })?;
-            }
+            self.put_out(&finding).map_err(|source| Error::Write { what: "cases", source })?;
             self.findings.keep(finding, FINDINGS_KEPT_MAX);
         }
-        match &mut self.case_lines {
-            Some(lines) => lines.release(settled).map_err(|source| Error::Write { what: "cases", source }),
-            None => Ok(()),
+        let mut all = self.case_lines.iter_mut().chain(&mut self.finding_lines);
+        all.try_for_each(|lines| lines.release(settled)).map_err(|source| Error::Write { what: "cases", source })
+    }
+
+    fn put_out(&mut self, finding: &Finding) -> io::Result<()> {
+        let (first_event_time, id) = (finding.span().0, &finding.case.id);
+        if let Some(lines) = &mut self.case_lines {
+            let mut line = Vec::new();
+            write_case(&mut line, finding)?;
+            lines.push(first_event_time, id, line)?;
         }
+        if let Some(lines) = &mut self.finding_lines {
+            let mut line = Vec::new();
+            write_finding(&mut line, finding, self.scanner.rules.rules())?;
+            lines.push(first_event_time, id, line)?;
+        }
+        Ok(())
     }
 
     fn into_findings(self, summary: Summary, options: &Options, engine: &Engine<'_>) -> Findings {

@@ -128,7 +128,7 @@ fn run_stage(stage: usize, scanner: &Scanner, path: &Path) -> Result<f64> {
         }
         _ => {
             let (mut events, mut cases) = (std::io::sink(), std::io::sink());
-            let outputs = Outputs { events: Some(&mut events), cases: Some(&mut cases) };
+            let outputs = Outputs { events: Some(&mut events), cases: Some(&mut cases), ..Outputs::default() };
             scanner.scan(&inputs, now, &|_| {}, outputs)?;
         }
     }

@@ -63,6 +63,16 @@ fn what_is_printed_loads_again_as_the_same() {
 }
 
 #[test]
+fn passwords_are_not_printed() {
+    assert_eq!(everything_set().without_passwords(), None);
+    let toml = "[bus]\nurl = 'nats://me:secret@a:4222'\n[windows]\nurl = 'redis://b:6379/0'";
+    let open = load(toml, &[]).unwrap().without_passwords().expect("there is one").to_toml();
+    let socket = load("[windows]\nurl = 'redis+unix:///run/redis.sock?pass=secret'", &[]).unwrap();
+    assert!(!socket.without_passwords().expect("there is one").to_toml().contains("secret"));
+    assert!(!open.contains("secret") && open.contains("redis://b:6379/0") && open.contains("nats://a:4222"), "{open}");
+}
+
+#[test]
 fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
     let toml = "[scan]\nthreads = 3\nmemory_mib_max = 256\n[detections]\ndisable = ['a']";
     let config = load(

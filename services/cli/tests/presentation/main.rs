@@ -2,6 +2,7 @@
 
 mod hostile;
 mod lines;
+mod ocsf;
 mod report;
 mod sample;
 mod terminal;
