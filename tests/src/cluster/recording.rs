@@ -44,6 +44,9 @@ impl Recording {
     /// same epochs, undisturbed.
     pub async fn difference(&self, cluster: &Cluster, dead: usize) -> Option<String> {
         cluster.drain(self.last).await;
+        // A broker that has just changed its leader may say too early that nothing waits.
+        cluster.measured_at_least(self.events.len()).await;
+        cluster.worked_off(&["featurizer", "scorer", "council"], &[]).await;
         let found = outputs(cluster).await;
         let measured: BTreeSet<String> = found.measured.keys().cloned().collect();
         if let Some(lost) = self.events.difference(&measured).next() {
