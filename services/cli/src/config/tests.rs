@@ -1,3 +1,6 @@
+use std::path::Path;
+
+use super::schema::KEYS;
 use super::*;
 
 fn load(toml: &str, environment: &[(&str, &str)]) -> Result<Config, Error> {
