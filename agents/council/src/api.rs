@@ -97,7 +97,7 @@ impl Cases {
     async fn case(&self, id: &str) -> Result<v1::Case, Status> {
         let id = checked_id(id)?;
         if let Some(case) = self.view.get(id) {
-            return Ok((*case).clone());
+            return Ok(case);
         }
         self.logs.history(id).await?.case().cloned().ok_or_else(|| absent(format!("case {id}")))
     }
@@ -120,10 +120,7 @@ impl CaseService for Cases {
         let words = verdicts.iter().map(|word| Ok(checked_verdict(word)?.as_str().to_owned()));
         let filter = Filter { verdicts: words.collect::<Result<_, Status>>()?, open_only };
         let page = self.view.list(&filter, place(&after)?.as_ref(), limit, LIST_BYTES_MAX);
-        Ok(Response::new(v1::ListCasesResponse {
-            cases: page.cases.iter().map(|case| (**case).clone()).collect(),
-            next: page.next.map(token).unwrap_or_default(),
-        }))
+        Ok(Response::new(v1::ListCasesResponse { cases: page.cases, next: page.next.map(token).unwrap_or_default() }))
     }
 
     async fn get(&self, request: Request<v1::GetCaseRequest>) -> Result<Response<v1::Case>, Status> {

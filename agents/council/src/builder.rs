@@ -50,8 +50,8 @@ pub(crate) enum Request {
     },
     /// Whether all that is acknowledged has been folded.
     Level,
-    /// Nothing of the partition up to here is kept any more.
-    Gone { partition: u16, until: Sequence },
+    /// The stream holds nothing of the partition between what was folded and here.
+    Nothing { partition: u16, until: Sequence },
 }
 
 /// What the builder answers.
@@ -65,31 +65,54 @@ pub(crate) enum Answer {
     Hold,
 }
 
-/// How far each partition is acknowledged; `None` as long as that is not known.
+/// How far each partition is acknowledged, as far as that is known.
 #[derive(Debug)]
-pub(crate) struct Floors(Mutex<Vec<Option<Sequence>>>);
+pub(crate) struct Floors(Mutex<Vec<Floor>>);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Floor {
+    acknowledged: Option<Sequence>,
+    /// Nothing is acknowledged beyond it.
+    is_whole: bool,
+}
 
 impl Floors {
     pub(crate) fn new(partitions: u16) -> Self {
-        Self(Mutex::new(vec![None; usize::from(partitions)]))
+        Self(Mutex::new(vec![Floor::default(); usize::from(partitions)]))
     }
 
-    fn held(&self) -> MutexGuard<'_, Vec<Option<Sequence>>> {
+    fn held(&self) -> MutexGuard<'_, Vec<Floor>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn raise(&self, partition: u16, to: Sequence) {
         if let Some(floor) = self.held().get_mut(usize::from(partition)) {
-            *floor = (*floor).max(Some(to));
+            floor.acknowledged = floor.acknowledged.max(Some(to));
+        }
+    }
+
+    /// All that is acknowledged has been folded, and what follows is logged.
+    pub(crate) fn complete(&self, partition: u16) {
+        if let Some(floor) = self.held().get_mut(usize::from(partition)) {
+            floor.is_whole = true;
         }
     }
 
     pub(crate) fn of(&self, partition: u16) -> Option<Sequence> {
-        self.held().get(usize::from(partition)).copied().flatten()
+        self.held().get(usize::from(partition))?.acknowledged
+    }
+
+    pub(crate) fn is_whole(&self, partition: u16) -> bool {
+        self.held().get(usize::from(partition)).is_some_and(|floor| floor.is_whole)
+    }
+
+    /// Whether this holds of all partitions.
+    pub(crate) fn are_whole(&self) -> bool {
+        self.held().iter().all(|floor| floor.is_whole)
     }
 
     fn all(&self) -> Option<Vec<Sequence>> {
-        self.held().iter().copied().collect()
+        self.held().iter().map(|floor| floor.acknowledged).collect()
     }
 }
 
@@ -282,7 +305,7 @@ impl Worker for Builder {
             }
             Request::Level if self.is_level() => answer(Answer::At(0)),
             Request::Level => answer(Answer::Hold),
-            Request::Gone { partition, until } => {
+            Request::Nothing { partition, until } => {
                 if let Some(position) = self.position(partition) {
                     position.sequence = position.sequence.max(until);
                 }

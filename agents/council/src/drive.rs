@@ -101,24 +101,22 @@ impl Driver {
     /// Pulls until shutdown, or until the broker fails.
     async fn pull(&self, failures: &mut u32) -> Result<(), bus::Error> {
         let mut subscription = self.site.bus.subscribe(&self.consumer()).await?;
-        let mut first = match self.find_floor(subscription.as_mut()).await {
+        let mut first = match self.take_up(subscription.as_mut()).await {
             Ok(first) => first?,
             Err(Stopped) => return Ok(()),
         };
         loop {
+            // Again and again, since another builder may have begun from nothing.
+            match self.catch_up_to_floor().await {
+                Ok(caught_up) => caught_up?,
+                Err(Stopped) => return Ok(()),
+            }
             let next = match first.take() {
                 Some(first) => Some(first),
-                None => {
-                    // Again and again, since another builder may have begun from nothing.
-                    match self.catch_up_to_floor().await {
-                        Ok(caught_up) => caught_up?,
-                        Err(Stopped) => return Ok(()),
-                    }
-                    match self.or_stopped(subscription.next(PATIENCE)).await {
-                        Ok(next) => next?,
-                        Err(Stopped) => return Ok(()),
-                    }
-                }
+                None => match self.or_stopped(subscription.next(PATIENCE)).await {
+                    Ok(next) => next?,
+                    Err(Stopped) => return Ok(()),
+                },
             };
             if let Some(delivery) = next {
                 *failures = 0;
@@ -156,32 +154,51 @@ impl Driver {
         }
     }
 
-    /// Finds out up to where all is acknowledged, and returns the first message that is not, if it was needed for that.
-    async fn find_floor(
+    /// Has the builder fold what is acknowledged already, of all partitions, before anything more is. Returns the first
+    /// message that is not, if it was needed for that.
+    ///
+    /// A broker whose leader has just changed may say that less is acknowledged than truly is. What it names is folded in
+    /// silence; what lies between that and the first message that it gives out (or the end, if it gives none) is compared
+    /// with the logs. Were it left out, what follows from it together with other partitions would be acknowledged unlogged.
+    async fn take_up(
         &self,
         subscription: &mut dyn Subscription,
     ) -> Result<Result<Option<Box<dyn Delivery>>, bus::Error>, Stopped> {
-        if self.site.floors.of(self.partition).is_some() {
+        let Site { bus, floors, .. } = &self.site;
+        if floors.is_whole(self.partition) {
             return Ok(Ok(None));
         }
-        let looked = async {
-            loop {
-                // In this order: what comes between the two looks is pending.
-                let last = self.site.bus.last(&self.subject()).await?;
-                let lag = self.site.bus.lag(Stream::Signal, &self.consumer().name).await?;
-                if lag.pending + lag.in_flight == 0 {
-                    return Ok((last.map_or(0, |last| last.sequence), None));
-                }
-                if let Some(delivery) = subscription.next(PATIENCE).await? {
-                    return Ok((delivery.message().sequence.saturating_sub(1), Some(delivery)));
-                }
-            }
+        let look = async {
+            let last = bus.last(&self.subject()).await?;
+            let lag = bus.lag(Stream::Signal, &self.consumer().name).await?;
+            let first = if lag.is_idle() { None } else { subscription.next(PATIENCE).await? };
+            Ok((lag.acknowledged, last.map_or(0, |last| last.sequence), first))
         };
-        let found: Result<(Sequence, Option<Box<dyn Delivery>>), bus::Error> = self.or_stopped(looked).await?;
-        Ok(found.map(|(floor, first)| {
-            self.site.floors.raise(self.partition, floor);
-            first
-        }))
+        let (floor, last, first) = match self.or_stopped(look).await? {
+            Ok(seen) => seen,
+            Err(error) => return Ok(Err(error)),
+        };
+        let until = first.as_ref().map_or(last, |first| first.message().sequence.saturating_sub(1));
+        floors.raise(self.partition, floor);
+        loop {
+            if let Err(error) = self.catch_up_to_floor().await? {
+                return Ok(Err(error));
+            }
+            match self.ask(|partition| Request::Where { partition }).await? {
+                Answer::At(at) if at < until => {
+                    if let Err(error) = self.catch_up(at, until).await? {
+                        return Ok(Err(error));
+                    }
+                }
+                _ => break,
+            }
+        }
+        floors.raise(self.partition, until);
+        floors.complete(self.partition);
+        while !floors.are_whole() {
+            self.rest(HOLD_PAUSE).await?;
+        }
+        Ok(Ok(first))
     }
 
     /// Has the builder fold all that is acknowledged.
@@ -200,7 +217,7 @@ impl Driver {
                 Ok(page) => page,
                 Err(error) => return Ok(Err(error)),
             };
-            let is_short = page.len() < PAGE;
+            let is_last = page.len() < PAGE || page.last().is_some_and(|last| last.sequence >= until);
             for message in page.into_iter().take_while(|message| message.sequence <= until) {
                 let sequence = message.sequence;
                 match self.fold(message, Some(after), None).await? {
@@ -212,9 +229,9 @@ impl Driver {
                     Answer::At(_) | Answer::Hold => after = sequence,
                 }
             }
-            if is_short && after < until {
-                // What is missing has outlived its time in the stream.
-                self.ask(|partition| Request::Gone { partition, until }).await?;
+            if is_last && after < until {
+                // Up to there are other partitions' messages, or what has outlived its time in the stream.
+                self.ask(|partition| Request::Nothing { partition, until }).await?;
                 return Ok(Ok(()));
             }
         }

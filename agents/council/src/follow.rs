@@ -73,7 +73,7 @@ impl Follower {
             let message = delivery.message();
             let case = message.subject.rsplit('.').next().unwrap_or_default();
             match log::read(case, message.sequence, &message.payload) {
-                Ok(transition) => self.view.apply(transition),
+                Ok(transition) => self.view.apply(&transition),
                 Err(error) => tracing::error!(case, sequence = message.sequence, %error, "entry cannot be shown"),
             }
             delivery.ack().await?;

@@ -123,7 +123,7 @@ async fn done(bus: &Memory) {
     for partition in 0..PARTITIONS {
         let name = format!("council-p{partition:03}");
         // A consumer that is not there yet has acknowledged nothing.
-        while bus.lag(Stream::Signal, &name).await.map_or(1, |lag| lag.pending + lag.in_flight) > 0 {
+        while bus.lag(Stream::Signal, &name).await.map_or(true, |lag| !lag.is_idle()) {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
@@ -271,6 +271,43 @@ fn dying_at_any_step_changes_no_log() {
         }
     }
     assert!(deaths > 20, "{deaths} steps to die at");
+}
+
+/// More waits than is read at once, behind a message of another partition.
+#[test]
+fn a_council_that_comes_back_to_a_long_queue_goes_on_where_it_was() {
+    const WAITING: i64 = 200;
+    let event = |minute: i64| event(&format!("e{minute}"), minute, "x", 0);
+    let long = batches((0..WAITING).map(|minute| (minute, vec![event(minute)])).chain([(400, vec![])]).collect());
+    let others = batches(vec![(0, vec![]), (400, vec![])]);
+    let say = async |bus: &Memory, partition, batch: &v1::SignalBatch| {
+        bus.publish(&signals(partition), payload(batch)).await.expect("published");
+    };
+    let mut found = Vec::new();
+    for is_interrupted in [false, true] {
+        let bus = block(memory());
+        block(async {
+            say(&bus, 0, &long[0]).await;
+            for partition in 1..4 {
+                say(&bus, partition, &others[0]).await;
+            }
+        });
+        if is_interrupted {
+            live(Arc::new(bus.clone()), done(&bus));
+        }
+        block(async {
+            for partition in 1..4 {
+                say(&bus, partition, &others[1]).await;
+            }
+            for batch in &long[1..] {
+                say(&bus, 0, batch).await;
+            }
+        });
+        live(Arc::new(bus.clone()), done(&bus));
+        found.push(block(logs(&bus)));
+    }
+    assert!(found[0].values().any(|log| log.len() > 1));
+    assert_eq!(found[0], found[1]);
 }
 
 #[test]

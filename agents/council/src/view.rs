@@ -1,28 +1,38 @@
 //! Cases as their logs tell them, kept in memory for whoever lists, gets or watches. Fed by the stream of all logs from
 //! its beginning, so it is the same after a restart.
+//!
+//! What is kept is kept packed, as it travelled: unpacked, a case's evidence takes several times as much, and most cases are
+//! never asked for again.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use prost::Message;
+use prost::bytes::Bytes;
 use tokio::sync::watch;
 use trailwarden_bus::Sequence;
 use trailwarden_proto::v1::{Case, CaseState, CaseTransition};
+use trailwarden_proto::wire;
+
+/// What an entry costs beyond its packed bytes: its place in maps and queues.
+const OVERHEAD_BYTES: usize = 512;
 
 /// What is kept in memory.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
     /// Cases, those that began last.
     pub(crate) cases_max: usize,
+    /// Their latest transitions, packed.
     pub(crate) case_bytes_max: usize,
     /// Latest transitions, for watchers.
     pub(crate) transitions_max: usize,
+    /// The same, packed.
     pub(crate) transition_bytes_max: usize,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { cases_max: 100_000, case_bytes_max: 256 << 20, transitions_max: 65_536, transition_bytes_max: 128 << 20 }
+        Self { cases_max: 50_000, case_bytes_max: 64 << 20, transitions_max: 8_192, transition_bytes_max: 16 << 20 }
     }
 }
 
@@ -40,13 +50,31 @@ pub(crate) struct View {
 #[derive(Debug, Default)]
 struct Held {
     bounds: Bounds,
-    cases: BTreeMap<String, Arc<Case>>,
+    cases: BTreeMap<String, Kept>,
     order: BTreeSet<Place>,
     case_bytes: usize,
-    transitions: VecDeque<Arc<CaseTransition>>,
+    transitions: VecDeque<Packed>,
     transition_bytes: usize,
     /// Up to here, transitions are no longer held.
     forgotten: Sequence,
+}
+
+/// A transition, packed. Its clones share the bytes.
+#[derive(Clone, Debug)]
+struct Packed {
+    sequence: Sequence,
+    payload: Bytes,
+}
+
+/// The latest that a log says of a case, and what lists ask for.
+#[derive(Debug)]
+struct Kept {
+    said: Packed,
+    began_ms: i64,
+    state: CaseState,
+    verdict: String,
+    /// Of the case as an answer carries it.
+    bytes: usize,
 }
 
 /// What a list shows.
@@ -58,10 +86,9 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
-    fn shows(&self, case: &Case) -> bool {
-        let state = case.state();
-        state != CaseState::Merged
-            && (!self.open_only || state == CaseState::Open)
+    fn shows(&self, case: &Kept) -> bool {
+        case.state != CaseState::Merged
+            && (!self.open_only || case.state == CaseState::Open)
             && (self.verdicts.is_empty() || self.verdicts.contains(&case.verdict))
     }
 }
@@ -69,7 +96,7 @@ impl Filter {
 /// A part of a list.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Page {
-    pub(crate) cases: Vec<Arc<Case>>,
+    pub(crate) cases: Vec<Case>,
     /// Where the next page goes on; `None` at the end.
     pub(crate) next: Option<Place>,
 }
@@ -79,6 +106,25 @@ pub(crate) struct Page {
 pub(crate) struct Forgotten {
     /// Everything after this sequence is held.
     pub(crate) until: Sequence,
+}
+
+impl Packed {
+    fn new(transition: &CaseTransition) -> Self {
+        Self { sequence: transition.sequence, payload: wire::pack(transition) }
+    }
+
+    /// `None` never, since it was packed here.
+    fn unpack(&self) -> Option<CaseTransition> {
+        wire::unpack(&self.payload).ok()
+    }
+
+    fn case(&self) -> Option<Case> {
+        self.unpack()?.case
+    }
+
+    fn cost(&self) -> usize {
+        self.payload.len() + OVERHEAD_BYTES
+    }
 }
 
 impl View {
@@ -92,10 +138,11 @@ impl View {
     }
 
     /// Takes in a transition; one that was taken in before changes nothing.
-    pub(crate) fn apply(&self, transition: CaseTransition) {
+    pub(crate) fn apply(&self, transition: &CaseTransition) {
         let sequence = transition.sequence;
         if sequence > *self.latest.borrow() {
-            self.held().apply(transition);
+            let packed = Packed::new(transition);
+            self.held().apply(transition.case.as_ref(), packed);
             self.latest.send_replace(sequence);
         }
     }
@@ -105,64 +152,79 @@ impl View {
         self.latest.subscribe()
     }
 
-    pub(crate) fn get(&self, id: &str) -> Option<Arc<Case>> {
-        self.held().cases.get(id).cloned()
+    pub(crate) fn get(&self, id: &str) -> Option<Case> {
+        let said = self.held().cases.get(id).map(|kept| kept.said.clone());
+        said?.case()
     }
 
     /// Transitions from a sequence on, at most `transitions_max`.
-    pub(crate) fn since(&self, from: Sequence, transitions_max: usize) -> Result<Vec<Arc<CaseTransition>>, Forgotten> {
+    pub(crate) fn since(&self, from: Sequence, transitions_max: usize) -> Result<Vec<CaseTransition>, Forgotten> {
         let held = self.held();
         if from <= held.forgotten {
             return Err(Forgotten { until: held.forgotten });
         }
         let first = held.transitions.partition_point(|transition| transition.sequence < from);
-        Ok(held.transitions.range(first..).take(transitions_max).cloned().collect())
+        let packed: Vec<Packed> = held.transitions.range(first..).take(transitions_max).cloned().collect();
+        // Unpacking keeps nobody waiting.
+        drop(held);
+        Ok(packed.iter().filter_map(Packed::unpack).collect())
     }
 
     /// Cases that begin before `after` (without it, all), the latest first, at most `cases_max` of at most
     /// `bytes_max` together, but one at least.
     pub(crate) fn list(&self, filter: &Filter, after: Option<&Place>, cases_max: usize, bytes_max: usize) -> Page {
-        let held = self.held();
-        let places: Box<dyn Iterator<Item = &Place>> = match after {
-            Some(after) => Box::new(held.order.range(..after.clone()).rev()),
-            None => Box::new(held.order.iter().rev()),
-        };
-        let (mut page, mut bytes, mut last) = (Page::default(), 0, None);
-        let shown = places.filter_map(|place| Some((place, held.cases.get(&place.1)?)));
-        for (place, case) in shown.filter(|(_, case)| filter.shows(case)) {
-            bytes += case.encoded_len();
-            if page.cases.len() == cases_max || (bytes > bytes_max && !page.cases.is_empty()) {
-                page.next = last;
-                return page;
-            }
-            page.cases.push(case.clone());
-            last = Some(place.clone());
-        }
-        page
+        let (packed, next) = self.held().list(filter, after, cases_max, bytes_max);
+        Page { cases: packed.iter().filter_map(Packed::case).collect(), next }
     }
 }
 
 impl Held {
-    fn apply(&mut self, transition: CaseTransition) {
-        if let Some(case) = &transition.case {
-            self.keep(case.clone());
+    fn list(
+        &self,
+        filter: &Filter,
+        after: Option<&Place>,
+        cases_max: usize,
+        bytes_max: usize,
+    ) -> (Vec<Packed>, Option<Place>) {
+        let places: Box<dyn Iterator<Item = &Place>> = match after {
+            Some(after) => Box::new(self.order.range(..after.clone()).rev()),
+            None => Box::new(self.order.iter().rev()),
+        };
+        let (mut cases, mut bytes, mut last) = (Vec::new(), 0, None);
+        let shown = places.filter_map(|place| Some((place, self.cases.get(&place.1)?)));
+        for (place, case) in shown.filter(|(_, case)| filter.shows(case)) {
+            bytes += case.bytes;
+            if cases.len() == cases_max || (bytes > bytes_max && !cases.is_empty()) {
+                return (cases, last);
+            }
+            cases.push(case.said.clone());
+            last = Some(place.clone());
         }
-        self.transition_bytes += transition.encoded_len();
-        self.transitions.push_back(Arc::new(transition));
+        (cases, None)
+    }
+
+    fn apply(&mut self, case: Option<&Case>, packed: Packed) {
+        if let Some(case) = case {
+            self.keep(case, packed.clone());
+        }
+        self.transition_bytes += packed.cost();
+        self.transitions.push_back(packed);
         while self.transitions.len() > self.bounds.transitions_max
             || self.transition_bytes > self.bounds.transition_bytes_max
         {
             let Some(oldest) = self.transitions.pop_front() else { return };
-            self.transition_bytes -= oldest.encoded_len();
+            self.transition_bytes -= oldest.cost();
             self.forgotten = oldest.sequence;
         }
     }
 
-    fn keep(&mut self, case: Case) {
-        self.drop_case(&case.id.clone());
-        self.order.insert((case.first_event_time_ms, case.id.clone()));
-        self.case_bytes += case.encoded_len();
-        self.cases.insert(case.id.clone(), Arc::new(case));
+    fn keep(&mut self, case: &Case, said: Packed) {
+        self.drop_case(&case.id);
+        let (began_ms, state, verdict) = (case.first_event_time_ms, case.state(), case.verdict.clone());
+        self.order.insert((began_ms, case.id.clone()));
+        self.case_bytes += said.cost();
+        let kept = Kept { said, began_ms, state, verdict, bytes: case.encoded_len() };
+        self.cases.insert(case.id.clone(), kept);
         while self.cases.len() > self.bounds.cases_max || self.case_bytes > self.bounds.case_bytes_max {
             let Some((_, oldest)) = self.order.first().cloned() else { return };
             self.drop_case(&oldest);
@@ -170,9 +232,9 @@ impl Held {
     }
 
     fn drop_case(&mut self, id: &str) {
-        if let Some(case) = self.cases.remove(id) {
-            self.order.remove(&(case.first_event_time_ms, case.id.clone()));
-            self.case_bytes -= case.encoded_len();
+        if let Some((id, kept)) = self.cases.remove_entry(id) {
+            self.order.remove(&(kept.began_ms, id));
+            self.case_bytes -= kept.said.cost();
         }
     }
 }
@@ -210,7 +272,7 @@ mod tests {
             ("e", 1, "suspicious", CaseState::Open),
         ];
         for (sequence, (id, began, verdict, state)) in (1..).zip(cases) {
-            view.apply(transition(sequence, id, began, verdict, state));
+            view.apply(&transition(sequence, id, began, verdict, state));
         }
         let all = Filter::default();
         assert_eq!(ids(&view.list(&all, None, 10, usize::MAX)), ["b", "c", "a", "e"], "a merged case is not listed");
@@ -237,7 +299,7 @@ mod tests {
         let view = View::new(bounds);
         for (sequence, id, began) in [(2, "a", 3), (4, "b", 1), (5, "a", 3), (8, "c", 2), (8, "ghost", 9), (9, "b", 1)]
         {
-            view.apply(transition(sequence, id, began, "benign", CaseState::Closed));
+            view.apply(&transition(sequence, id, began, "benign", CaseState::Closed));
         }
         assert_eq!(ids(&view.list(&Filter::default(), None, 9, usize::MAX)), ["a", "c"]);
         assert_eq!(view.since(4, 9).err(), Some(Forgotten { until: 4 }));
@@ -251,13 +313,13 @@ mod tests {
     fn bytes_are_bounded_too() {
         let one = transition(1, "a", 1, "benign", CaseState::Closed);
         let bounds = Bounds {
-            case_bytes_max: one.case.as_ref().expect("set").encoded_len() * 2,
-            transition_bytes_max: one.encoded_len() * 3,
+            case_bytes_max: Packed::new(&one).cost() * 2 + 9,
+            transition_bytes_max: Packed::new(&one).cost() * 3 + 9,
             ..Bounds::default()
         };
         let view = View::new(bounds);
         for (sequence, id) in (1..).zip(["a", "b", "c", "d", "e"]) {
-            view.apply(transition(sequence, id, sequence as i64, "benign", CaseState::Closed));
+            view.apply(&transition(sequence, id, sequence as i64, "benign", CaseState::Closed));
         }
         assert_eq!(ids(&view.list(&Filter::default(), None, 9, usize::MAX)), ["e", "d"]);
         assert_eq!(view.since(3, 9).map(|held| held.len()), Ok(3));

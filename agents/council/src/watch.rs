@@ -79,7 +79,7 @@ async fn send(view: &View, mut from: Sequence, sender: &mpsc::Sender<CaseTransit
         latest.borrow_and_update();
         for transition in view.since(from, BUFFER).map_err(forgotten)? {
             let sequence = transition.sequence;
-            match tokio::time::timeout(PATIENCE, sender.send((*transition).clone())).await {
+            match tokio::time::timeout(PATIENCE, sender.send(transition)).await {
                 Ok(Ok(())) => from = sequence + 1,
                 Ok(Err(_)) => return Ok(()),
                 Err(_) => {
@@ -117,12 +117,12 @@ mod tests {
     async fn sends_what_was_and_what_comes() {
         let view = Arc::new(View::new(Bounds::default()));
         let seats = Arc::default();
-        (1..=200).for_each(|sequence| view.apply(transition(sequence)));
+        (1..=200).for_each(|sequence| view.apply(&transition(sequence)));
         let mut watching = watch(view.clone(), 150, Seat::take(&seats).expect("free")).expect("held");
         for expected in 150..=200 {
             assert_eq!(watching.next().await.expect("goes on").expect("held").sequence, expected);
         }
-        view.apply(transition(205));
+        view.apply(&transition(205));
         assert_eq!(watching.next().await.expect("goes on").expect("held").sequence, 205);
         assert_eq!(seats.load(Ordering::Relaxed), 1);
         drop(watching);
@@ -135,7 +135,7 @@ mod tests {
     async fn who_is_too_slow_is_told_where_to_go_on() {
         let view = Arc::new(View::new(Bounds::default()));
         let mut watching = watch(view.clone(), 1, Seat::take(&Arc::default()).expect("free")).expect("held");
-        (1..=300).for_each(|sequence| view.apply(transition(sequence)));
+        (1..=300).for_each(|sequence| view.apply(&transition(sequence)));
         tokio::time::sleep(PATIENCE * 2).await;
         let mut received = 0;
         let end = loop {
@@ -152,7 +152,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_forgotten_is_no_place_to_begin_and_seats_are_bounded() {
         let view = Arc::new(View::new(Bounds { transitions_max: 2, ..Bounds::default() }));
-        (1..=5).for_each(|sequence| view.apply(transition(sequence)));
+        (1..=5).for_each(|sequence| view.apply(&transition(sequence)));
         let seats = Arc::default();
         let refused = watch(view, 3, Seat::take(&seats).expect("free")).err().expect("forgotten");
         assert_eq!(refused.code(), tonic::Code::OutOfRange);

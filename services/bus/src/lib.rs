@@ -109,6 +109,16 @@ pub struct Lag {
     pub in_flight: u64,
     /// Messages given out more than once and not acknowledged.
     pub redelivered: u64,
+    /// All of its messages up to here are acknowledged. A broker whose leader has just changed may say too little, here as
+    /// above: what waits may be more, what is acknowledged may lie further on, and never the other way round.
+    pub acknowledged: Sequence,
+}
+
+impl Lag {
+    /// Whether nothing waits, as far as the broker knows.
+    pub fn is_idle(&self) -> bool {
+        self.pending == 0 && self.in_flight == 0
+    }
 }
 
 /// A message of the dead-letter stream.

@@ -256,8 +256,7 @@ async fn watching(cluster: &Cluster) {
     let started = Instant::now();
     let mut looks = tokio::time::interval(Duration::from_millis(50));
     for partition in 0..PARTITIONS {
-        while !matches!(cluster.bus.lag(Stream::Signal, &watcher(partition)).await, Ok(lag) if lag.pending + lag.in_flight == 0)
-        {
+        while !matches!(cluster.bus.lag(Stream::Signal, &watcher(partition)).await, Ok(lag) if lag.is_idle()) {
             looks.tick().await;
             assert!(started.elapsed() < PATIENCE, "partition {partition} is not watched");
         }

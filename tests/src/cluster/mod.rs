@@ -246,10 +246,7 @@ impl Cluster {
 
     /// Waits until roles have acknowledged all that there is, one after the other, and others were at least given it.
     pub async fn worked_off(&self, acknowledged: &[&str], given: &[&str]) {
-        for (roles, is_done) in [
-            (acknowledged, (|lag| lag.pending + lag.in_flight == 0) as fn(&Lag) -> bool),
-            (given, |lag| lag.pending == 0),
-        ] {
+        for (roles, is_done) in [(acknowledged, Lag::is_idle as fn(&Lag) -> bool), (given, |lag| lag.pending == 0)] {
             for role in roles {
                 for (stream, consumer) in self.consumers(role) {
                     self.idle(stream, &consumer, is_done).await;

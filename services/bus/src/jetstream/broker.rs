@@ -260,6 +260,7 @@ impl Broker {
             pending: info.num_pending,
             in_flight: info.num_ack_pending as u64,
             redelivered: info.num_redelivered as u64,
+            acknowledged: info.ack_floor.stream_sequence,
         })
     }
 

@@ -136,7 +136,9 @@ impl Given {
         let message = given.message;
         let headers = message.headers.as_ref().map(headers_of).unwrap_or_default();
         let subject = message.subject.to_string();
-        let message = Stored { subject, sequence, payload: message.payload, headers, stored_at };
+        // Copied, since a slice holds all that came in with it on the connection, and some hold messages for long.
+        let payload = Bytes::copy_from_slice(&message.payload);
+        let message = Stored { subject, sequence, payload, headers, stored_at };
         Ok(Self { broker, message, deliveries, reply })
     }
 

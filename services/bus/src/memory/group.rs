@@ -92,6 +92,7 @@ impl Group {
             pending: ahead(&self.consumer.filter, self.seen, log).count() as u64,
             in_flight: self.pending.len() as u64,
             redelivered: self.pending.values().filter(|pending| pending.deliveries > 1).count() as u64,
+            acknowledged: self.pending.keys().next().map_or(self.seen, |first| first.saturating_sub(1)),
         }
     }
 }
