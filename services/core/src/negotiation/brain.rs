@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Role;
 use super::check::{Findings, Truth};
-use super::evidence::EvidencePack;
+use super::evidence::{Evidence, EvidencePack};
 use super::handle::Handle;
 use super::predicate::{Predicate, Strength};
+use super::rebuttal::{self, Attack, Play};
 
 /// Claims of one opinion that are read.
 pub const CLAIMS_PER_OPINION_MAX: usize = 40;
@@ -89,6 +90,24 @@ pub(super) fn claims(role: Role, findings: &Findings) -> impl Iterator<Item = St
         Truth::Fails | Truth::Unknown => None,
     });
     claimed.take(CLAIMS_PER_OPINION_MAX)
+}
+
+/// What the deterministic brains of all roles claim.
+pub(super) fn grounded_claims(findings: &Findings) -> Vec<Standing> {
+    [Role::Analysis, Role::Context, Role::Sceptic].into_iter().flat_map(|role| claims(role, findings)).collect()
+}
+
+/// What of that stands after their rebuttal.
+pub(super) fn all_claims(evidence: &Evidence, findings: &Findings) -> Vec<Standing> {
+    let standing = grounded_claims(findings);
+    let played = rebuttal::open(&standing, evidence);
+    rebuttal::surviving(&standing, &played)
+}
+
+/// The deterministic rebuttal: everything that may be played.
+pub fn rebuttal(open: &[Attack]) -> Vec<Play> {
+    let play = |attack: &Attack| Play { by: attack.by.name().to_owned(), on: attack.on.name().to_owned() };
+    open.iter().map(play).collect()
 }
 
 /// The deterministic opinion of analysis, context or sceptic.

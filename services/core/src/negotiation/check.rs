@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::evidence::{BaselineFact, Detection, Event, Evidence, Outcome, PrincipalCard, Tactic};
+use super::evidence::{BaselineFact, Detection, Event, Evidence, Outcome, PrincipalCard};
 use super::handle::{Handle, HandleKind};
 use super::predicate::Predicate;
+use super::tactic::Tactic;
 use crate::activity::{Credential, PrincipalKind};
 use crate::feature::Feature;
 use crate::level::Severity;

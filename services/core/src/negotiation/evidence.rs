@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use super::handle::{Handle, HandleKind};
 use super::predicate::Predicate;
 use super::score::{event_score, joined};
+use super::tactic::Tactic;
 use super::text::TextClass;
 use crate::activity::{Credential, PrincipalKind};
 use crate::feature::Feature;
@@ -284,6 +285,17 @@ impl Evidence {
         handle.index() < length
     }
 
+    /// The events behind cited evidence; one that several cite comes as often.
+    pub fn events_behind<'a>(&'a self, cited: &'a [Handle]) -> impl Iterator<Item = Handle> + 'a {
+        cited.iter().flat_map(|handle| match handle.kind {
+            HandleKind::Event => vec![*handle],
+            HandleKind::Detection => self.detection(*handle).map(|it| it.events.clone()).unwrap_or_default(),
+            HandleKind::Feature => self.features.get(handle.index()).map(|fact| vec![fact.event]).unwrap_or_default(),
+            HandleKind::Baseline => self.baseline.get(handle.index()).map(|fact| vec![fact.event]).unwrap_or_default(),
+            _ => Vec::new(),
+        })
+    }
+
     /// The strongest detection's severity.
     pub fn strongest(&self) -> Option<Severity> {
         self.active().map(|detection| detection.severity).max()
@@ -434,52 +446,5 @@ impl Evidence {
             card.automation = true;
         }
         evidence
-    }
-}
-
-/// A goal of an intruder, from ATT&CK's enterprise matrix. Both the older name of evading the defence and the two it
-/// was later split into are read; they are one goal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Tactic {
-    Reconnaissance,
-    ResourceDevelopment,
-    InitialAccess,
-    Execution,
-    Persistence,
-    PrivilegeEscalation,
-    DefenceEvasion,
-    CredentialAccess,
-    Discovery,
-    LateralMovement,
-    Collection,
-    CommandAndControl,
-    Exfiltration,
-    Impact,
-}
-
-impl Tactic {
-    /// Reads a tactic however a rule spells it: `Defense Evasion`, `defense-evasion`, `attack.defense_evasion`.
-    pub fn named(text: &str) -> Option<Self> {
-        let word: String = text.trim().to_ascii_lowercase().trim_start_matches("attack.").replace(['-', ' '], "_");
-        Some(match word.as_str() {
-            "reconnaissance" => Self::Reconnaissance,
-            "resource_development" => Self::ResourceDevelopment,
-            "initial_access" => Self::InitialAccess,
-            "execution" => Self::Execution,
-            "persistence" => Self::Persistence,
-            "privilege_escalation" => Self::PrivilegeEscalation,
-            "defense_evasion" | "defence_evasion" | "stealth" | "defense_impairment" | "impair_defenses" => {
-                Self::DefenceEvasion
-            }
-            "credential_access" => Self::CredentialAccess,
-            "discovery" => Self::Discovery,
-            "lateral_movement" => Self::LateralMovement,
-            "collection" => Self::Collection,
-            "command_and_control" => Self::CommandAndControl,
-            "exfiltration" => Self::Exfiltration,
-            "impact" => Self::Impact,
-            _ => return None,
-        })
     }
 }

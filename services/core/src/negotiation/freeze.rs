@@ -8,11 +8,12 @@ use rustc_hash::FxHashMap;
 use super::Technique;
 use super::evidence::{
     AccountCard, Attribution, BaselineFact, Detection, Event, Evidence, EvidencePack, Outcome, PrincipalCard,
-    RESOURCES_PER_EVENT_MAX, ResourceCard, ResourceUse, SCHEMA_VERSION, SourceCard, Tactic, TextCard, UNKNOWN_API,
+    RESOURCES_PER_EVENT_MAX, ResourceCard, ResourceUse, SCHEMA_VERSION, SourceCard, TextCard, UNKNOWN_API,
 };
 use super::handle::{Handle, HandleKind};
 use super::predicate::Predicate;
 use super::selection::{choose, finite, raised, technique_id, techniques};
+use super::tactic::Tactic;
 use super::text::{TextClass, hides_instructions, quotes_instructions};
 use crate::activity::PrincipalKind;
 use crate::api::{AgentFamily, SourceClass, Vocabulary};

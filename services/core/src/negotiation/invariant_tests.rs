@@ -2,11 +2,12 @@
 
 use proptest::prelude::*;
 
-use super::brain::{Claim, Lean, Opinion, Pick, TechniqueClaim};
+use super::brain::{self, Claim, Lean, Opinion, Pick, TechniqueClaim};
 use super::fixtures::{CALLERS, Caller, Scene, resource, rule, single, user};
 use super::machine::{Ask, Message, Question, Reply, Step};
 use super::pool::{CAPS, Prior, logit};
 use super::predicate::{Predicate, Strength};
+use super::rebuttal::Play;
 use super::text::TextClass;
 use super::{Bounds, Brain, Judgement, Negotiation, Role, freeze, response};
 use crate::api::Vocabulary;
@@ -144,6 +145,13 @@ impl Hostile {
             (_, 2) => Reply::Missing,
             (Question::Opinion, 1) => Reply::Lean(self.lean),
             (Question::Opinion, _) | (_, 1) => opinion,
+            // Some of what may be played, and what may not.
+            (Question::Rebut(open), mood) => {
+                let some = brain::rebuttal(open).into_iter().skip(usize::from(mood & 1)).step_by(2);
+                let pairs = self.claims.iter().zip(self.claims.iter().skip(1));
+                let others = pairs.map(|((by, ..), (on, ..))| Play { by: by.clone(), on: on.clone() });
+                Reply::Rebuttal(some.chain(others).collect())
+            }
             (Question::Lean(_), _) => Reply::Lean(self.lean),
             (Question::Choose(_), _) => Reply::Choice(picks.collect()),
             (Question::Report(_), _) => Reply::Sentence(self.sentence.clone()),
@@ -162,14 +170,14 @@ fn opened(scene: &Scene) -> (Negotiation, Vec<Ask>) {
     Negotiation::open(pack, handles, scene.bounds)
 }
 
-/// Drives a negotiation to its end; also returns the messages. Fails when it asks more often than there are roles.
+/// Drives a negotiation to its end; also returns the messages. Fails when it asks more often than it may.
 fn driven(scene: &Scene, mut answer: impl FnMut(&Negotiation, &Ask) -> Message) -> (Judgement, Vec<Message>) {
     let (mut negotiation, mut asks) = opened(scene);
     let mut log = Vec::new();
     while let Some(ask) = asks.pop() {
         let message = answer(&negotiation, &ask);
         log.push(message.clone());
-        assert!(log.len() <= 6, "more questions than roles");
+        assert!(log.len() <= 8, "more questions than roles and rebuttals");
         for step in negotiation.apply(message) {
             match step {
                 Step::Ask(ask) => asks.push(ask),

@@ -13,6 +13,7 @@ use super::freeze::{Handles, freeze};
 use super::handle::Handle;
 use super::opinion::{grounded, rejection};
 use super::pool::{self, Prior};
+use super::rebuttal::{self, ATTACKS_PER_REBUTTAL_MAX, Attack, Play};
 use super::report;
 use super::response::{self, ACTIONS_MAX, PlanOption};
 use super::route::{Outcome, route};
@@ -26,6 +27,8 @@ use crate::registry::Registry;
 
 /// Roles that give a sealed opinion, in the order in which they are read.
 const SEALED: [Role; 3] = [Role::Analysis, Role::Context, Role::Sceptic];
+/// Roles that may attack what stands, each for its side.
+const REBUTTING: [Role; 2] = [Role::Analysis, Role::Sceptic];
 
 /// What the shell is to do next.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,6 +50,8 @@ pub struct Ask {
 pub enum Question {
     /// Claims from the role's part of the vocabulary.
     Opinion,
+    /// Which of these attacks to play against claims that stand. Asked only on conflict, and once.
+    Rebut(Vec<Attack>),
     /// Which way these surviving claims lean.
     Lean(Vec<Standing>),
     /// Which of these steps to propose.
@@ -67,6 +72,7 @@ pub struct Message {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reply {
     Opinion(Opinion),
+    Rebuttal(Vec<Play>),
     Lean(Lean),
     Choice(Vec<Pick>),
     Sentence(String),
@@ -79,6 +85,14 @@ pub enum Reply {
 struct Checked {
     brain: Brain,
     standing: Vec<Standing>,
+    rejected: Vec<RejectedClaim>,
+}
+
+/// What a role played in the rebuttal.
+#[derive(Clone, Debug)]
+struct Rebutted {
+    brain: Brain,
+    played: Vec<Attack>,
     rejected: Vec<RejectedClaim>,
 }
 
@@ -104,6 +118,8 @@ pub struct Negotiation {
     /// Open questions, by role, with the digest that the answer must carry.
     open: BTreeMap<Role, String>,
     opinions: BTreeMap<Role, Checked>,
+    /// `None` until the sealed opinions are in.
+    rebuttals: Option<BTreeMap<Role, Rebutted>>,
     lean: Option<(Brain, Lean)>,
     decision: Option<Decision>,
     plan: Option<(Option<Brain>, Vec<Action>, Vec<RejectedClaim>)>,
@@ -115,7 +131,7 @@ impl Negotiation {
     pub fn open(pack: EvidencePack, handles: Handles, bounds: Bounds) -> (Self, Vec<Ask>) {
         let findings = Findings::of(pack.evidence());
         let prior = Prior::of(pack.evidence());
-        let standing: Vec<Standing> = SEALED.into_iter().flat_map(|role| brain::claims(role, &findings)).collect();
+        let standing = brain::all_claims(pack.evidence(), &findings);
         let mut negotiation = Self {
             probability_deterministic: pool::probability(&prior, &standing, 0.0),
             pack,
@@ -125,6 +141,7 @@ impl Negotiation {
             prior,
             open: BTreeMap::new(),
             opinions: BTreeMap::new(),
+            rebuttals: None,
             lean: None,
             decision: None,
             plan: None,
@@ -150,7 +167,7 @@ impl Negotiation {
         self.ignored
     }
 
-    /// Takes an answer; returns what to do next (nothing while other sealed opinions are awaited).
+    /// Takes an answer; returns what to do next (nothing while other sealed opinions or rebuttals are awaited).
     pub fn apply(&mut self, message: Message) -> Vec<Step> {
         if self.open.get(&message.role) != Some(&message.input_digest) {
             self.ignored = self.ignored.saturating_add(1);
@@ -158,18 +175,20 @@ impl Negotiation {
         }
         self.open.remove(&message.role);
         match message.role {
-            Role::Analysis | Role::Context | Role::Sceptic => self.take_opinion(message),
+            Role::Analysis | Role::Context | Role::Sceptic if self.rebuttals.is_none() => self.take_opinion(message),
+            Role::Analysis | Role::Context | Role::Sceptic => self.take_rebuttal(message),
             Role::Judge => self.take_lean(message),
             Role::Responder => self.take_choice(message),
             Role::Reporter => return vec![Step::Concluded(Box::new(self.judgement(message)))],
         }
-        self.advance().into_iter().collect()
+        self.advance()
     }
 
     /// What the deterministic brain answers to a question of this negotiation.
     pub fn deterministic_answer(&self, ask: &Ask) -> Message {
         let reply = match &ask.question {
             Question::Opinion => Reply::Opinion(brain::opinion(ask.role, &self.pack, &self.findings)),
+            Question::Rebut(open) => Reply::Rebuttal(brain::rebuttal(open)),
             Question::Lean(standing) => Reply::Lean(brain::lean(standing)),
             Question::Choose(options) => Reply::Choice(response::picks(options)),
             Question::Report(_) => Reply::Missing,
@@ -180,6 +199,9 @@ impl Negotiation {
     fn ask(&mut self, role: Role, question: Question) -> Ask {
         let shown: String = match &question {
             Question::Opinion => String::new(),
+            Question::Rebut(open) => {
+                open.iter().map(|attack| format!("{} on {};", attack.by.name(), attack.on.name())).collect()
+            }
             Question::Lean(standing) | Question::Report(standing) => standing.iter().map(cited).collect(),
             Question::Choose(options) => {
                 options.iter().map(|option| format!("{} {};", option.playbook.as_str(), option.target)).collect()
@@ -191,29 +213,61 @@ impl Negotiation {
         Ask { role, input_digest, question }
     }
 
-    fn advance(&mut self) -> Option<Step> {
+    fn advance(&mut self) -> Vec<Step> {
         if self.opinions.len() < SEALED.len() {
-            return None;
+            return Vec::new();
+        }
+        if self.rebuttals.is_none() {
+            let asks = self.ask_for_rebuttals();
+            if !asks.is_empty() {
+                return asks;
+            }
+        }
+        // Rebuttals are asked for at once, and awaited all.
+        if !self.open.is_empty() {
+            return Vec::new();
         }
         let Some((judge, lean)) = &self.lean else {
-            let standing = self.standing();
-            return Some(Step::Ask(self.ask(Role::Judge, Question::Lean(standing))));
+            let standing = self.surviving();
+            return vec![Step::Ask(self.ask(Role::Judge, Question::Lean(standing)))];
         };
         if self.decision.is_none() {
             let decision = self.decide(lean_weight(judge, *lean));
             let options = decision.options.clone();
             self.decision = Some(decision);
             if !options.is_empty() {
-                return Some(Step::Ask(self.ask(Role::Responder, Question::Choose(options))));
+                return vec![Step::Ask(self.ask(Role::Responder, Question::Choose(options)))];
             }
             self.plan = Some((None, Vec::new(), Vec::new()));
         }
-        let standing = self.standing();
-        Some(Step::Ask(self.ask(Role::Reporter, Question::Report(standing))))
+        let standing = self.surviving();
+        vec![Step::Ask(self.ask(Role::Reporter, Question::Report(standing)))]
     }
 
+    /// Asks each side that has an attack to play.
+    fn ask_for_rebuttals(&mut self) -> Vec<Step> {
+        self.rebuttals = Some(BTreeMap::new());
+        let open = rebuttal::open(&self.standing(), self.pack.evidence());
+        let sides = REBUTTING.into_iter().filter_map(|role| {
+            let own: Vec<Attack> = open.iter().copied().filter(|attack| attack.side() == role).collect();
+            (!own.is_empty()).then(|| Step::Ask(self.ask(role, Question::Rebut(own))))
+        });
+        sides.collect()
+    }
+
+    /// Grounded claims.
     fn standing(&self) -> Vec<Standing> {
         self.opinions.values().flat_map(|checked| checked.standing.iter().cloned()).collect()
+    }
+
+    fn played(&self) -> Vec<Attack> {
+        let rebuttals = self.rebuttals.iter().flat_map(BTreeMap::values);
+        rebuttals.flat_map(|rebutted| rebutted.played.iter().copied()).collect()
+    }
+
+    /// Grounded claims that stand after the rebuttal.
+    fn surviving(&self) -> Vec<Standing> {
+        rebuttal::surviving(&self.standing(), &self.played())
     }
 
     fn take_opinion(&mut self, message: Message) {
@@ -236,10 +290,34 @@ impl Negotiation {
         self.opinions.insert(role, Checked { brain, standing, rejected });
     }
 
+    fn take_rebuttal(&mut self, message: Message) {
+        let role = message.role;
+        let open = rebuttal::open(&self.standing(), self.pack.evidence());
+        let own: Vec<Attack> = open.into_iter().filter(|attack| attack.side() == role).collect();
+        let (brain, plays) = match message.reply {
+            Reply::Rebuttal(plays) => (message.brain, plays),
+            _ => (Brain::Deterministic, brain::rebuttal(&own)),
+        };
+        let (mut played, mut rejected) = (Vec::new(), Vec::new());
+        for play in plays.iter().take(ATTACKS_PER_REBUTTAL_MAX) {
+            match own.iter().find(|attack| attack.by.name() == play.by && attack.on.name() == play.on) {
+                Some(attack) if played.contains(attack) => {}
+                Some(attack) => played.push(*attack),
+                None => {
+                    rejected.push(rejection(role, &format!("{} on {}", play.by, play.on), Finding::Ungrounded));
+                }
+            }
+        }
+        if let further @ 1.. = plays.len().saturating_sub(ATTACKS_PER_REBUTTAL_MAX) {
+            rejected.push(rejection(role, &format!("{further} attacks over the limit"), Finding::Malformed));
+        }
+        self.rebuttals.get_or_insert_default().insert(role, Rebutted { brain, played, rejected });
+    }
+
     fn take_lean(&mut self, message: Message) {
         self.lean = Some(match message.reply {
             Reply::Lean(lean) => (message.brain, lean),
-            _ => (Brain::Deterministic, brain::lean(&self.standing())),
+            _ => (Brain::Deterministic, brain::lean(&self.surviving())),
         });
     }
 
@@ -265,7 +343,7 @@ impl Negotiation {
     }
 
     fn decide(&self, judge: f64) -> Decision {
-        let standing = self.standing();
+        let standing = self.surviving();
         let evidence = self.pack.evidence();
         let probability = pool::probability(&self.prior, &standing, judge);
         let severity = pool::severity(evidence, pool::is_corroborated(&self.findings), probability);
@@ -282,8 +360,8 @@ impl Negotiation {
     fn conclude_on(&self, evidence: &Evidence) -> (Verdict, Severity) {
         let findings = Findings::of(evidence);
         let prior = Prior::of(evidence);
-        let all: Vec<Standing> = SEALED.into_iter().flat_map(|role| brain::claims(role, &findings)).collect();
-        let p_det = pool::probability(&prior, &all, 0.0);
+        let all: Vec<Standing> = brain::grounded_claims(&findings);
+        let p_det = pool::probability(&prior, &brain::all_claims(evidence, &findings), 0.0);
         let mut standing = Vec::with_capacity(all.len());
         for (role, checked) in &self.opinions {
             if checked.brain == Brain::Deterministic {
@@ -292,10 +370,23 @@ impl Negotiation {
                 standing.extend(checked.standing.iter().filter(|claim| findings.holds(claim.predicate)).cloned());
             }
         }
+        let played = self.played_on(&standing, evidence);
+        let standing = rebuttal::surviving(&standing, &played);
         let judge = self.lean.as_ref().map_or(0.0, |(brain, lean)| lean_weight(brain, *lean));
         let p = pool::probability(&prior, &standing, judge);
         let severity = pool::severity(evidence, pool::is_corroborated(&findings), p);
         (pool::verdict(evidence, severity, p, p_det, &self.bounds), severity)
+    }
+
+    /// What would be played on other evidence: all that may be, by a side for which code answered; of what a model played,
+    /// what still may be.
+    fn played_on(&self, standing: &[Standing], evidence: &Evidence) -> Vec<Attack> {
+        let by_model = |role: Role| {
+            let rebutted = self.rebuttals.as_ref()?.get(&role)?;
+            (rebutted.brain != Brain::Deterministic).then_some(&rebutted.played)
+        };
+        let is_played = |attack: &Attack| by_model(attack.side()).is_none_or(|played| played.contains(attack));
+        rebuttal::open(standing, evidence).into_iter().filter(is_played).collect()
     }
 
     fn judgement(&mut self, message: Message) -> Judgement {
@@ -313,8 +404,11 @@ impl Negotiation {
             .unwrap_or_else(|| (Brain::Deterministic, report::summary(evidence, &self.handles, &decision.standing)));
         let mut rejected: Vec<RejectedClaim> =
             self.opinions.values().flat_map(|checked| checked.rejected.iter().cloned()).collect();
+        let rebuttals = self.rebuttals.iter().flat_map(BTreeMap::values);
+        rejected.extend(rebuttals.flat_map(|rebutted| rebutted.rejected.iter().cloned()));
         rejected.extend(unplanned);
         let mut reasons = report::reasons(evidence, &self.handles, &self.prior, &decision.standing);
+        reasons.extend(report::set_aside(evidence, &self.handles, &self.standing(), &self.played()));
         reasons.extend(self.judges_reason());
         report::sort(&mut reasons);
         let mut brains: Vec<(Role, Brain)> =

@@ -14,11 +14,13 @@ pub mod machine;
 mod opinion;
 pub mod pool;
 pub mod predicate;
+pub mod rebuttal;
 mod report;
 mod response;
 mod route;
 pub mod score;
 mod selection;
+pub mod tactic;
 pub mod text;
 mod unusual;
 

@@ -8,6 +8,7 @@ use super::freeze::{Handles, short_name};
 use super::handle::{Handle, HandleKind};
 use super::pool::{Prior, contributions, logit};
 use super::predicate::Predicate;
+use super::rebuttal::{self, Attack};
 use super::score::{event_score, prior};
 use super::text::{is_invisible, shown};
 use super::unusual;
@@ -106,7 +107,7 @@ fn deeds(evidence: &Evidence, handles: &Handles, standing: &[Standing]) -> Strin
 
 fn deed(evidence: &Evidence, claim: &Standing) -> Option<Deed> {
     let events: Vec<&Event> =
-        events_of(evidence, &claim.evidence).filter_map(|handle| evidence.event(handle)).collect();
+        evidence.events_behind(&claim.evidence).filter_map(|handle| evidence.event(handle)).collect();
     let by_rule = evidence.grounds(claim.predicate);
     Some(Deed {
         predicate: claim.predicate,
@@ -181,27 +182,8 @@ pub(super) fn name(handles: &Handles, handle: Handle) -> Option<String> {
     Some(shown(name))
 }
 
-/// The events behind cited evidence.
-fn events_of<'a>(evidence: &'a Evidence, cited: &'a [Handle]) -> impl Iterator<Item = Handle> + 'a {
-    cited.iter().flat_map(|handle| -> Vec<Handle> {
-        match handle.kind {
-            HandleKind::Event => vec![*handle],
-            HandleKind::Detection => {
-                evidence.detection(*handle).map(|detection| detection.events.clone()).unwrap_or_default()
-            }
-            HandleKind::Feature => {
-                evidence.features.get(handle.index()).map(|fact| vec![fact.event]).unwrap_or_default()
-            }
-            HandleKind::Baseline => {
-                evidence.baseline.get(handle.index()).map(|fact| vec![fact.event]).unwrap_or_default()
-            }
-            _ => Vec::new(),
-        }
-    })
-}
-
 fn event_ids(evidence: &Evidence, handles: &Handles, cited: &[Handle]) -> Vec<String> {
-    let mut events: Vec<Handle> = events_of(evidence, cited).collect();
+    let mut events: Vec<Handle> = evidence.events_behind(cited).collect();
     events.sort_unstable();
     events.dedup();
     events.into_iter().filter_map(|event| handles.events.get(event.index()).cloned()).collect()
@@ -262,6 +244,26 @@ pub(super) fn reasons(evidence: &Evidence, handles: &Handles, prior: &Prior, sta
     }
     sort(&mut reasons);
     reasons
+}
+
+/// Claims that the rebuttal undercut, and why: they weigh nothing, and are shown.
+pub(super) fn set_aside(
+    evidence: &Evidence,
+    handles: &Handles,
+    standing: &[Standing],
+    played: &[Attack],
+) -> Vec<Reason> {
+    let fallen = rebuttal::fallen(standing, played).into_iter();
+    let told = fallen.filter_map(|attack| {
+        let claim = standing.iter().find(|claim| claim.predicate == attack.on)?;
+        Some(Reason {
+            text: format!("Set aside: {} Yet {}.", attack.on.definition().sentence, attack.why()),
+            weight: 0.0,
+            event_ids: event_ids(evidence, handles, &claim.evidence),
+            role: Some(claim.role),
+        })
+    });
+    told.collect()
 }
 
 /// What the model says of the event that stands out most, and what it rests on.

@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use trailwarden_core::case::Case;
 use trailwarden_core::hash::hash64;
 use trailwarden_core::level::{Severity, Verdict};
-use trailwarden_core::negotiation::brain::{Claim, Lean, Opinion};
+use trailwarden_core::negotiation::brain::{self, Claim, Lean, Opinion};
 use trailwarden_core::negotiation::evidence::EvidencePack;
 use trailwarden_core::negotiation::machine::{Ask, Message, Question, Reply};
 use trailwarden_core::negotiation::predicate::{Predicate, Strength};
@@ -144,6 +144,9 @@ fn random_answer(negotiation: &Negotiation, ask: &Ask) -> Message {
                 claims,
                 ..Opinion::default()
             })
+        }
+        Question::Rebut(open) => {
+            Reply::Rebuttal(brain::rebuttal(open).into_iter().filter(|_| random.random()).collect())
         }
         Question::Lean(_) => {
             let leans = [Lean::Benign, Lean::Suspicious, Lean::Malicious, Lean::Abstain];
