@@ -6,9 +6,12 @@
 
 use bytes::Bytes;
 use tokio::sync::OnceCell;
-use trailwarden_proto::v1::ActivityBatch;
+use trailwarden_bus::{Stream, Subject};
+use trailwarden_proto::v1::{ActivityBatch, Lane};
 use trailwarden_proto::wire::{pack, unpack};
-use trailwarden_tests::cluster::{Cluster, Feed, Recording, Servers, WORKERS, last_time, organisation, outputs};
+use trailwarden_tests::cluster::{
+    Cluster, Feed, Recording, Servers, TENANT, WORKERS, last_time, organisation, outputs,
+};
 
 const EVENTS: u64 = 6_000;
 /// What a featurizer logs when it has brought states back.
@@ -91,6 +94,40 @@ async fn a_collector_that_dies_is_asked_again_and_nothing_is_lost() {
         let found = outputs(&cluster).await;
         assert_eq!((found.measured.len(), found.doubled.len(), found.dead), (records.len(), 0, 0), "{step}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn history_is_learned_from_once_whoever_dies_and_however_often_it_is_sent() {
+    let records = organisation(2_000, 13);
+    let events = records.len();
+    let mut cluster = Cluster::start().await;
+    cluster.environment.push(("TRAILWARDEN_ARCHIVE__FLUSH_EVENTS".to_owned(), "300".to_owned()));
+    cluster.run("collector", Some("collector.published:4"));
+    cluster.run("archive", Some("archive.history_decided:2"));
+    let feed = Feed { address: cluster.address("collector"), stream: "past".into(), records_a_request: 50 };
+    let restart = async {
+        assert!(!cluster.end_of("collector").await.success());
+        cluster.run("collector", None);
+    };
+    let (answers, ()) = tokio::join!(feed.send_as(Lane::Backfill, &records), restart);
+    assert_eq!(answers.len(), events.div_ceil(50));
+    assert!(!cluster.end_of("archive").await.success());
+    cluster.run("archive", Some("archive.history_written:2"));
+    assert!(!cluster.end_of("archive").await.success());
+    cluster.run("archive", None);
+    assert_eq!(cluster.archived("history", "metadata_uid", events).await, (events, events));
+
+    // Once more, newest first, by a client that nobody remembers.
+    let again = Feed { stream: "again".into(), ..feed };
+    let backwards: Vec<_> = records.iter().rev().cloned().collect();
+    again.send_as(Lane::Backfill, &backwards).await;
+    cluster.emptied(Stream::Backfill).await;
+    assert_eq!(cluster.archived("history", "metadata_uid", events).await, (events, events));
+    assert_eq!(cluster.bus.depth(Stream::Dead).await.unwrap(), 0);
+    assert_eq!(cluster.bus.depth(Stream::Activity).await.unwrap(), 0, "what is live never saw it");
+    // It was told to all before anything live came.
+    let told = cluster.bus.last(&Subject::whole(Stream::Epoch, TENANT)).await.unwrap();
+    assert!(told.is_some(), "{}", cluster.told());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,6 +10,7 @@ use datafusion::object_store::path::Path;
 use datafusion::object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use futures::TryStreamExt;
 use sha2::{Digest, Sha256};
+use tokio::sync::watch;
 use trailwarden_bus::{Bus, Outgoing, Sequence, Stream, Subject};
 use trailwarden_core::baseline::{Baseline, Epoch, EventKind, Limits};
 use trailwarden_core::time::Timestamp;
@@ -41,17 +42,21 @@ pub(crate) struct Fold {
     is_empty: bool,
     unpublished: bool,
     published_at: Option<Timestamp>,
+    /// What the archive has learned from history, as last heard.
+    history: Option<Arc<Epoch>>,
 }
 
 impl Fold {
     pub(crate) fn new(limits: Limits) -> Self {
         let baseline = Baseline::new(limits);
-        Self { baseline, begins: Place::default(), is_empty: true, unpublished: false, published_at: None }
+        let begins = Place::default();
+        Self { baseline, begins, is_empty: true, unpublished: false, published_at: None, history: None }
     }
 
     fn resume(epoch: Epoch, begins: Place) -> Self {
         // Announced again, in case it was stored and never told.
-        Self { baseline: Baseline::resume(epoch), begins, is_empty: false, unpublished: true, published_at: None }
+        let baseline = Baseline::resume(epoch);
+        Self { baseline, begins, is_empty: false, unpublished: true, published_at: None, history: None }
     }
 
     /// The first event that has to be folded again after a start.
@@ -77,6 +82,14 @@ impl Fold {
         }
     }
 
+    /// Hears what was learned from history: where that is new and anything, there is a new epoch to tell of.
+    fn hear(&mut self, history: &Arc<Epoch>) {
+        if self.history.as_ref().is_none_or(|heard| !Arc::ptr_eq(heard, history)) {
+            self.unpublished |= !history.is_empty();
+            self.history = Some(Arc::clone(history));
+        }
+    }
+
     /// The epoch to publish now: the latest, when there is a new one and the last was published long enough ago.
     fn due(&self, now: Timestamp, every_ms: i64) -> Option<&Epoch> {
         let waits = self.published_at.is_some_and(|at| now.since_ms(at).unsigned_abs() < every_ms.unsigned_abs());
@@ -95,16 +108,28 @@ pub(crate) struct Epochs {
     pub(crate) bus: Arc<dyn Bus>,
     pub(crate) tenant: String,
     pub(crate) metrics: Metrics,
+    /// What was learned from history; `None` until that is known.
+    pub(crate) history: watch::Receiver<Option<Arc<Epoch>>>,
 }
 
 impl Epochs {
-    /// Publishes the fold's epoch when it is due: kept in the archive, then on the bus, then announced.
+    /// Publishes the fold's epoch when it is due: kept in the archive, then with history under it on the bus, then announced.
+    /// History never enters the fold itself, so that this stays a function of the live stream alone.
     pub(crate) async fn publish(&self, fold: &mut Fold, now: Timestamp, every_ms: i64) -> Result<(), Error> {
+        // An epoch without what history taught would take back what was told before a start.
+        let Some(history) = self.history.borrow().clone() else { return Ok(()) };
+        fold.hear(&history);
         let Some(epoch) = fold.due(now, every_ms) else { return Ok(()) };
-        let content = Bytes::from(epoch.to_bytes());
-        let hash = hexadecimal(&Sha256::digest(&content));
-        let path = file(epoch.hour(), fold.begins, &hash);
-        self.objects.put(&path, PutPayload::from(content.clone())).await?;
+        let mut content = Bytes::from(epoch.to_bytes());
+        let mut hash = hexadecimal(&Sha256::digest(&content));
+        if !fold.is_empty {
+            let path = file(epoch.hour(), fold.begins, &hash);
+            self.objects.put(&path, PutPayload::from(content.clone())).await?;
+        }
+        if !history.is_empty() {
+            content = epoch.over(&history).to_bytes().into();
+            hash = hexadecimal(&Sha256::digest(&content));
+        }
         let name = format!("epoch/{hash}");
         self.metrics.epoch(EpochStep::Folded, &name);
         self.bus.put_object(&name, content).await?;

@@ -360,6 +360,8 @@ impl Lane {
             Table::Activities => self.metrics.batches(self.held.len() as u64, rows as u64),
             Table::Signals => self.metrics.signals(rows as u64),
             Table::Cases => self.metrics.cases("archived", rows as u64),
+            // It has a lane of its own kind.
+            Table::History => {}
         }
         let (files, bytes) = (sizes.len(), sizes.iter().sum::<usize>());
         tracing::debug!(table = self.table.name(), end, rows, files, bytes, "flushed");

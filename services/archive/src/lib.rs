@@ -5,20 +5,25 @@
 //! activities/account=111122223333/day=2026-01-31/<first>-<last>-<hash>.parquet   one row an event
 //! signals/account=111122223333/day=2026-01-31/<first>-<last>-<hash>.parquet      one row an event worth keeping
 //! cases/day=2026-01-31/<first>-<last>-<hash>.parquet                             one row a transition of a case
+//! history/account=111122223333/day=2026-01-31/<flush>-<hash>.parquet          one row an event taken in after the fact
 //! epochs/<hour>-<generation>-<sequence>-<place>-<sha256>.bin                     what is ordinary, as of an hour
 //! flushes/<table>/<generation>/<first>.json                                      where each flush ends
 //! positions/<table>-<0 or 1>.json                                                how far each table has come
+//! flushes/history/<flush>.bin                                                    what that flush of history holds
+//! learned/<flush>-<sha256>.bin                                                   what history taught up to that flush
 //! ```
 //!
 //! **Exactly once.** A flush holds the batches `first..=last` of a stream. Before its first file is written, where it
 //! ends is declared by an object that can be created only once; from then on its files are a pure function of the
 //! stream, names and rows alike, so whoever writes them again (a process that died between writing and acknowledging, a
 //! second archive) writes the same files over them. Batches are acknowledged after the files and the position behind
-//! them are durable. Nothing is told apart at query time, since nothing is there twice.
+//! them are durable. Nothing is told apart at query time, since nothing is there twice. History comes in no order and may
+//! come again years later, so it is told apart by event: see `history.rs`.
 
 mod bucket;
 mod chain;
 mod epochs;
+mod history;
 mod lane;
 mod location;
 pub mod lookup;

@@ -18,7 +18,7 @@ use crate::table::{Kind, OTHER, Table, UTC};
 
 /// Folders that one flush writes to. Invented accounts and days share one folder from then on, so that they cannot make
 /// a flush write a million files; their columns still say whose and when they are.
-const FOLDERS_MAX: usize = 1_024;
+pub(crate) const FOLDERS_MAX: usize = 1_024;
 /// Rows of which a file keeps statistics together.
 const ROW_GROUP_ROWS_MAX: usize = 64 * 1_024;
 /// Chance that a bloom filter sends a reader to a row group in vain.

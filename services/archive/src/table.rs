@@ -6,6 +6,7 @@
 
 mod activities;
 mod cases;
+mod history;
 mod signals;
 
 use std::sync::Arc;
@@ -27,6 +28,8 @@ pub enum Table {
     Signals,
     /// Every transition of every case.
     Cases,
+    /// Every event that was taken in after the fact: learned from, and neither measured nor judged.
+    History,
 }
 
 /// What a column holds.
@@ -76,6 +79,7 @@ pub(crate) enum Decoded {
     Features(v1::FeatureBatch),
     Signals(v1::SignalBatch),
     Transition(Box<v1::CaseTransition>),
+    History(v1::ActivityBatch),
 }
 
 /// Where a message stood.
@@ -87,13 +91,16 @@ pub(crate) struct Origin {
 }
 
 impl Table {
-    pub const ALL: [Self; 3] = [Self::Activities, Self::Signals, Self::Cases];
+    pub const ALL: [Self; 4] = [Self::Activities, Self::Signals, Self::Cases, Self::History];
+    /// Those that follow a stream in its order; history comes in any.
+    pub(crate) const IN_ORDER: [Self; 3] = [Self::Activities, Self::Signals, Self::Cases];
 
     pub const fn name(self) -> &'static str {
         match self {
             Self::Activities => "activities",
             Self::Signals => "signals",
             Self::Cases => "cases",
+            Self::History => "history",
         }
     }
 
@@ -102,13 +109,14 @@ impl Table {
             Self::Activities => activities::COLUMNS,
             Self::Signals => signals::COLUMNS,
             Self::Cases => cases::COLUMNS,
+            Self::History => history::COLUMNS,
         }
     }
 
     /// Names of the columns in folders' names, outermost first.
     pub const fn folders(self) -> &'static [&'static str] {
         match self {
-            Self::Activities | Self::Signals => &[ACCOUNT, DAY],
+            Self::Activities | Self::Signals | Self::History => &[ACCOUNT, DAY],
             Self::Cases => &[DAY],
         }
     }
@@ -118,6 +126,7 @@ impl Table {
             Self::Activities => Stream::Feature,
             Self::Signals => Stream::Signal,
             Self::Cases => Stream::Case,
+            Self::History => Stream::Backfill,
         }
     }
 
@@ -132,6 +141,7 @@ impl Table {
             Self::Activities => Decoded::Features(wire::unpack(payload)?),
             Self::Signals => Decoded::Signals(wire::unpack(payload)?),
             Self::Cases => Decoded::Transition(Box::new(wire::unpack(payload)?)),
+            Self::History => Decoded::History(wire::unpack(payload)?),
         })
     }
 }
@@ -149,6 +159,9 @@ impl Kind {
     }
 }
 
+/// Adds rows of [`Table::History`].
+pub(crate) use history::add as add_history;
+
 pub(crate) const UTC: &str = "+00:00";
 
 impl Decoded {
@@ -158,6 +171,7 @@ impl Decoded {
             Self::Features(batch) => activities::add(pages, batch, origin),
             Self::Signals(batch) => signals::add(pages, batch, origin),
             Self::Transition(transition) => cases::add(pages, transition, origin),
+            Self::History(batch) => history::add(pages, batch),
         }
     }
 }

@@ -2,5 +2,6 @@
 
 mod epochs;
 mod exactly_once;
+mod history;
 mod questions;
 mod support;

@@ -10,7 +10,8 @@ use crate::Error;
 pub enum Stream {
     /// What collectors read: `tw.activity.<tenant>.p017`.
     Activity,
-    /// History taken in after the fact: `tw.backfill.<tenant>.p017`.
+    /// History taken in after the fact: `tw.backfill.<tenant>.p017`. It stays until it is acknowledged, however long that
+    /// takes, and frees its room then; one consumer reads it.
     Backfill,
     /// Measured activities: `tw.feature.<tenant>.p017`.
     Feature,
@@ -146,9 +147,11 @@ pub const PAYLOAD_BYTES_MAX: usize = (1 << 20) - (32 << 10);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bounds {
     pub(crate) bytes_max: u64,
-    /// How long a message stays; `None` for ever. Nothing else frees room: what was consumed stays, since a store that
-    /// lost its states is rebuilt from it.
+    /// How long a message stays; `None` for ever. Nothing else frees room, but for `until_done`: what was consumed stays,
+    /// since a store that lost its states is rebuilt from it.
     pub(crate) kept: Option<Duration>,
+    /// A message goes when it is acknowledged, and not before. Such a stream has one consumer.
+    pub(crate) until_done: bool,
     /// Latest messages of each subject that stay; `None` for all.
     pub(crate) per_subject_max: Option<u64>,
 }
@@ -164,7 +167,9 @@ impl Layout {
 
     pub(crate) fn bounds(&self, stream: Stream) -> Bounds {
         let (kept, per_subject_max) = match stream {
-            Stream::Activity | Stream::Backfill | Stream::Feature | Stream::Signal => (Some(self.kept), None),
+            Stream::Activity | Stream::Feature | Stream::Signal => (Some(self.kept), None),
+            // Whoever sent it was told that it is safe.
+            Stream::Backfill => (None, None),
             Stream::Case | Stream::Dead => (Some(self.kept.saturating_mul(Self::KEPT_FOR_PEOPLE)), None),
             Stream::Epoch => (None, Some(Self::EPOCHS_MAX)),
         };
@@ -172,7 +177,7 @@ impl Layout {
             Stream::Activity | Stream::Backfill | Stream::Feature | Stream::Signal => self.stream_bytes_max,
             Stream::Case | Stream::Dead | Stream::Epoch => self.stream_bytes_max / Self::SIDE_STREAM_SHARE,
         };
-        Bounds { bytes_max, kept, per_subject_max }
+        Bounds { bytes_max, kept, until_done: stream == Stream::Backfill, per_subject_max }
     }
 
     /// A layout within one process, which forgets everything when it ends: enough is kept for what is on its way.

@@ -118,6 +118,15 @@ impl State {
         Ok((group, log))
     }
 
+    /// A consumer is done with a message.
+    fn done(&mut self, stream: Stream, consumer: &str, sequence: Sequence) -> Result<(), Error> {
+        self.group(stream, consumer)?.0.ack(sequence);
+        if let Some(log) = self.streams.get_mut(&stream) {
+            log.done(sequence);
+        }
+        Ok(())
+    }
+
     fn put(&mut self, name: &str, content: Bytes) -> Result<(), Error> {
         let tenant = self.tenant.clone();
         self.log(Stream::Epoch, &tenant)?;
@@ -272,7 +281,7 @@ impl Subscription for Puller {
                 Turn::GiveUp(message, deliveries) => {
                     let sequence = message.sequence;
                     self.bus.bury_now(&letter::given_up(message, &self.name, deliveries))?;
-                    self.bus.state().group(self.stream, &self.name)?.0.ack(sequence);
+                    self.bus.state().done(self.stream, &self.name, sequence)?;
                     self.bus.changed.notify_waiters();
                 }
                 Turn::Wait(_) if now >= end => return Ok(None),
@@ -313,7 +322,9 @@ impl Delivery for Given {
     }
 
     async fn ack(self: Box<Self>) -> Result<(), Error> {
-        self.change(|group| group.ack(self.message.sequence))
+        self.bus.state().done(self.stream, &self.name, self.message.sequence)?;
+        self.bus.changed.notify_waiters();
+        Ok(())
     }
 
     async fn hand_back(self: Box<Self>, delay: Duration) -> Result<(), Error> {

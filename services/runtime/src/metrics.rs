@@ -37,6 +37,7 @@ struct Instruments {
     events: Counter<u64>,
     duplicates: Counter<u64>,
     signals: Counter<u64>,
+    history: Counter<u64>,
     cases: Counter<u64>,
     errors: Counter<u64>,
     step_duration: Histogram<f64>,
@@ -110,6 +111,7 @@ impl Instruments {
             events: counter("trailwarden_events", "{event}", "Events in them"),
             duplicates: counter("trailwarden_duplicates", "{event}", "Events that had been seen before"),
             signals: counter("trailwarden_signals", "{signal}", "Events worth keeping"),
+            history: counter("trailwarden_history", "{event}", "Events of history that were learned from"),
             cases: counter("trailwarden_cases", "{transition}", "What happened to cases, by transition"),
             errors: counter(
                 "trailwarden_errors",
@@ -205,6 +207,11 @@ impl Metrics {
 
     pub fn signals(&self, signals: u64) {
         self.instruments.signals.add(signals, &[self.own()]);
+    }
+
+    /// Events that were taken in after the fact and learned from.
+    pub fn history(&self, events: u64) {
+        self.instruments.history.add(events, &[self.own()]);
     }
 
     /// What happened to cases: `judged`, `closed`, `merged`, `labelled`; `differing` where their log says

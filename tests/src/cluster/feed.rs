@@ -121,6 +121,11 @@ impl Feed {
     /// Sends all records and returns the answers, one a request, in order. A connection that breaks is made anew, and what was not
     /// answered is sent again under its own sequence.
     pub async fn send(&self, records: &[Record]) -> Vec<IngestResponse> {
+        self.send_as(Lane::Live, records).await
+    }
+
+    /// As [`Feed::send`], on one of the lanes.
+    pub async fn send_as(&self, lane: Lane, records: &[Record]) -> Vec<IngestResponse> {
         let requests: Vec<IngestRequest> = records
             .chunks(self.records_a_request)
             .enumerate()
@@ -128,7 +133,7 @@ impl Feed {
                 sequence: place as u64 + 1,
                 stream: self.stream.clone(),
                 documents: chunk.iter().map(|record| record.json.clone()).collect(),
-                lane: Lane::Live.into(),
+                lane: lane.into(),
             })
             .collect();
         let mut answers: Vec<IngestResponse> = Vec::new();

@@ -288,6 +288,16 @@ impl Cluster {
         }
     }
 
+    /// Waits until a stream holds nothing.
+    pub async fn emptied(&self, stream: Stream) {
+        let started = tokio::time::Instant::now();
+        let mut looks = tokio::time::interval(Duration::from_millis(100));
+        while !matches!(self.bus.depth(stream).await, Ok(0)) {
+            looks.tick().await;
+            assert!(started.elapsed() < PATIENCE, "{} is not emptied\n{}", stream.word(), self.told());
+        }
+    }
+
     async fn idle(&self, stream: Stream, consumer: &str, is_done: fn(&Lag) -> bool) {
         let started = tokio::time::Instant::now();
         let mut looks = tokio::time::interval(Duration::from_millis(100));

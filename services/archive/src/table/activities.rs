@@ -11,6 +11,9 @@ use crate::page::{Cell, Pages};
 /// API Activity.
 const CLASS_UID: u64 = 6_003;
 
+/// Columns that say what happened, and stand first: those of `history` too. What follows says how it was measured.
+pub(super) const PLAIN: usize = 24;
+
 /// In the order in which [`add`] fills them.
 pub(super) const COLUMNS: &[Definition] = &[
     Definition::new("time", Time, "time"),
@@ -68,37 +71,10 @@ pub(super) fn add(pages: &mut Pages, batch: &v1::FeatureBatch, origin: Origin) {
     for (place, event) in batch.events.iter().enumerate() {
         let observation = event.observation.as_ref().unwrap_or(&nothing);
         let activity = observation.activity.as_ref().unwrap_or(&nobody);
-        let at = Timestamp::from_millis(activity.event_time_ms);
-        let details = observation.details.as_ref();
-        let resources = details.map(resources).unwrap_or_default();
+        let resources = observation.details.as_ref().map(resources).unwrap_or_default();
         let rules = rules(observation, &batch.rules);
         let [rate, denied, age, surprise, api, source] = features(event.features.as_ref());
-        let error = activity.error_code.as_deref();
-        let cells = [
-            Cell::Time(at),
-            number(CLASS_UID),
-            Cell::Text(&activity.event_id),
-            Cell::Text(activity.shared_event_id.as_deref().unwrap_or_default()),
-            Cell::Text(&activity.service),
-            Cell::Text(&activity.call),
-            Cell::Text(&activity.account),
-            Cell::Text(&activity.region),
-            Cell::Text(&activity.principal),
-            Cell::Text(principal_kind(activity.principal_kind)),
-            Cell::Text(&activity.session),
-            Cell::Text(&activity.session_name),
-            Cell::Text(credential(activity.credential)),
-            Cell::Flag(activity.mfa),
-            Cell::Text(&activity.source),
-            Cell::Text(&activity.user_agent),
-            Cell::Text(if error.is_some() { "Failure" } else { "Success" }),
-            Cell::Text(error.unwrap_or_default()),
-            Cell::Text(details.map_or("", |details| &details.error_message)),
-            Cell::Text(details.map_or("", |details| &details.parameters)),
-            Cell::Text(&resources),
-            Cell::Number(activity.target),
-            Cell::Flag(activity.read_only),
-            Cell::Text(&rules),
+        let measured = [
             Cell::Measure(rate),
             Cell::Measure(denied),
             Cell::Measure(age),
@@ -112,8 +88,46 @@ pub(super) fn add(pages: &mut Pages, batch: &v1::FeatureBatch, origin: Origin) {
             number(origin.sequence),
             number(place as u64),
         ];
-        pages.add(account(&activity.account), &day(at), &cells);
+        let cells = [plain(observation, activity, &resources, &rules).as_slice(), &measured].concat();
+        pages.add(account(&activity.account), &day(Timestamp::from_millis(activity.event_time_ms)), &cells);
     }
+}
+
+/// What happened, as the first columns tell it.
+pub(super) fn plain<'a>(
+    observation: &'a v1::Observation,
+    activity: &'a v1::Activity,
+    resources: &'a str,
+    rules: &'a str,
+) -> [Cell<'a>; PLAIN] {
+    let details = observation.details.as_ref();
+    let error = activity.error_code.as_deref();
+    [
+        Cell::Time(Timestamp::from_millis(activity.event_time_ms)),
+        number(CLASS_UID),
+        Cell::Text(&activity.event_id),
+        Cell::Text(activity.shared_event_id.as_deref().unwrap_or_default()),
+        Cell::Text(&activity.service),
+        Cell::Text(&activity.call),
+        Cell::Text(&activity.account),
+        Cell::Text(&activity.region),
+        Cell::Text(&activity.principal),
+        Cell::Text(principal_kind(activity.principal_kind)),
+        Cell::Text(&activity.session),
+        Cell::Text(&activity.session_name),
+        Cell::Text(credential(activity.credential)),
+        Cell::Flag(activity.mfa),
+        Cell::Text(&activity.source),
+        Cell::Text(&activity.user_agent),
+        Cell::Text(if error.is_some() { "Failure" } else { "Success" }),
+        Cell::Text(error.unwrap_or_default()),
+        Cell::Text(details.map_or("", |details| &details.error_message)),
+        Cell::Text(details.map_or("", |details| &details.parameters)),
+        Cell::Text(resources),
+        Cell::Number(activity.target),
+        Cell::Flag(activity.read_only),
+        Cell::Text(rules),
+    ]
 }
 
 pub(super) fn resources(details: &v1::Details) -> String {

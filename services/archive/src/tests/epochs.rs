@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
 use trailwarden_bus::{Bus, Memory, Stream, Subject};
-use trailwarden_core::baseline::{Baseline, EventKind, Limits};
+use trailwarden_core::baseline::{Baseline, Epoch, EventKind, Limits};
 use trailwarden_core::time::{MINUTE_MS, SECOND_MS, Timestamp};
 use trailwarden_proto::{convert, v1};
 
@@ -55,7 +56,8 @@ impl Running {
 
 fn epochs(bus: &Arc<Memory>, objects: &Arc<dyn ObjectStore>) -> Epochs {
     let Surroundings { bus, objects, metrics } = surroundings(bus, objects);
-    Epochs { objects, bus, tenant: TENANT.to_owned(), metrics }
+    let history = watch::channel(Some(Arc::new(Epoch::new(Limits::default())))).1;
+    Epochs { objects, bus, tenant: TENANT.to_owned(), metrics, history }
 }
 
 async fn announced(bus: &Memory) -> Vec<String> {

@@ -146,7 +146,7 @@ async fn what_is_wrong_with_a_question_is_said_in_its_own_words() {
     let Err(Error::UnknownTable { name, known }) = archive.query("SELECT * FROM activites").await else {
         panic!("a table")
     };
-    assert_eq!((name.as_str(), known.len()), ("activites", 3));
+    assert_eq!((name.as_str(), known.len()), ("activites", 4));
     let Err(Error::UnknownColumn { name, known }) = archive.query("SELECT regoin FROM activities").await else {
         panic!("a column")
     };

@@ -74,7 +74,12 @@ pub(super) fn batches(count: u64, events: u64) -> Vec<(u16, v1::FeatureBatch)> {
 }
 
 pub(super) async fn bus() -> Arc<Memory> {
-    let clock = Arc::new(AtomicI64::new(1_000));
+    bus_at(Timestamp::from_millis(1_000)).await
+}
+
+/// Its clock begins there.
+pub(super) async fn bus_at(start: Timestamp) -> Arc<Memory> {
+    let clock = Arc::new(AtomicI64::new(start.as_millis()));
     // Every message at a time of its own, as on a broker.
     let bus = Memory::with_clock(Arc::new(move || Timestamp::from_millis(clock.fetch_add(1, Ordering::Relaxed))));
     bus.set_up(&Layout::single(TENANT, PARTITIONS)).await.unwrap();

@@ -217,6 +217,22 @@ impl Broker {
             Err(failure) if failure.is(ErrorCode::STREAM_NOT_FOUND) => {
                 self.api(&format!("STREAM.CREATE.{name}"), &config).await
             }
+            Err(failure) => match self.of_another_kind(&config).await {
+                // An earlier version made it, and put nothing in.
+                Some(0) => {
+                    tracing::info!(stream = name, "the stream is empty and of another kind: it is made anew");
+                    let deleted: Result<serde_json::Value, Failure> =
+                        self.api(&format!("STREAM.DELETE.{name}"), &json!({})).await;
+                    deleted.map_err(|failure| failure.about(&format!("stream {name}")))?;
+                    self.api(&format!("STREAM.CREATE.{name}"), &config).await
+                }
+                Some(_) => {
+                    let what =
+                        format!("stream {name} is of an earlier kind and holds something; save it and remove it");
+                    return Err(Error::Invalid { what });
+                }
+                None => Err(failure),
+            },
             answer => answer,
         };
         answer.map(|_| ()).map_err(|failure| {
@@ -226,6 +242,13 @@ impl Broker {
             }
             failure.about(&format!("stream {name}"))
         })
+    }
+
+    /// Messages that a stream was ever given which stands there with another retention: no broker changes that.
+    async fn of_another_kind(&self, config: &stream::Config) -> Option<u64> {
+        let info: Result<stream::Info, Failure> = self.api(&format!("STREAM.INFO.{}", config.name), &json!({})).await;
+        let info = info.ok().filter(|info| info.config.retention != config.retention)?;
+        Some(info.state.last_sequence)
     }
 
     pub(super) async fn make_consumer(&self, stream: &str, consumer: &Consumer) -> Result<(), Error> {

@@ -117,7 +117,8 @@ fn stream(wanted: &Config, info: &Info) -> Vec<Finding> {
     )];
     let bounds = |config: &Config| {
         let discard = config.discard == wanted.discard && config.storage == wanted.storage;
-        (config.max_bytes, config.max_age, config.max_messages_per_subject, config.duplicate_window, discard)
+        let kind = (discard, config.retention == wanted.retention);
+        (config.max_bytes, config.max_age, config.max_messages_per_subject, config.duplicate_window, kind)
     };
     // A broker fills in what was left open.
     let open = |config: &Config| config.duplicate_window.is_zero();
@@ -145,7 +146,7 @@ fn stream(wanted: &Config, info: &Info) -> Vec<Finding> {
     findings.push(Finding::judged(
         format!("stream {name} is {percent} % full"),
         percent < FULL_PERCENT,
-        "raise `bus.stream_mib_max` and set up again; only age frees room, and what is full refuses",
+        "raise `bus.stream_mib_max` and set up again; only age frees room, and the archive that of history; what is full refuses",
     ));
     findings
 }

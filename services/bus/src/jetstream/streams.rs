@@ -51,6 +51,7 @@ fn config(layout: &Layout, stream: Stream) -> Config {
         subjects: stream.subjects(&layout.tenant),
         max_bytes: bytes(bounds.bytes_max),
         max_age: kept,
+        retention: if bounds.until_done { RetentionPolicy::WorkQueue } else { RetentionPolicy::Limits },
         max_messages_per_subject: bounds.per_subject_max.map_or(-1, |most| i64::try_from(most).unwrap_or(i64::MAX)),
         // The broker refuses a window that is longer than what is kept.
         duplicate_window: if kept.is_zero() { window } else { window.min(kept) },

@@ -115,14 +115,21 @@ impl Log {
         }
     }
 
+    /// A message was acknowledged: it goes where it is kept only until then.
+    pub(super) fn done(&mut self, sequence: Sequence) {
+        if self.bounds.until_done {
+            self.remove(sequence);
+        }
+    }
+
     fn remove(&mut self, sequence: Sequence) {
         let Some(entry) = self.entries.remove(&sequence) else {
             return;
         };
         self.bytes -= entry.bytes;
-        // Whatever goes is the oldest of its subject.
         if let Some(of_subject) = self.subjects.get_mut(&entry.stored.subject) {
-            of_subject.pop_front();
+            // Nearly always the oldest of its subject.
+            of_subject.binary_search(&sequence).ok().map(|place| of_subject.remove(place));
             if of_subject.is_empty() {
                 self.subjects.remove(&entry.stored.subject);
             }

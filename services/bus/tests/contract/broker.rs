@@ -156,3 +156,27 @@ async fn a_cluster_that_loses_a_member_loses_nothing_that_it_acknowledged() {
     };
     assert_eq!(tokio::time::timeout(PATIENCE, work).await.unwrap(), 20);
 }
+
+#[tokio::test]
+async fn an_empty_stream_of_an_earlier_kind_is_made_anew_and_one_that_holds_something_is_not() {
+    use async_nats::jetstream::{self, stream};
+    let server = Nats::start();
+    let bus = connected(&server).await;
+    let broker = jetstream::new(async_nats::connect(server.url()).await.unwrap());
+    let name = Stream::Backfill.name(TENANT);
+    let subjects = vec!["tw.backfill.default".to_owned(), "tw.backfill.default.>".to_owned()];
+    let earlier = stream::Config { name: name.clone(), subjects, ..stream::Config::default() };
+    broker.create_stream(earlier.clone()).await.unwrap();
+    bus.publish(&partition(Stream::Backfill, 0), Outgoing::default()).await.unwrap();
+    let refused = bus.set_up(&layout()).await;
+    assert!(matches!(refused, Err(Error::Invalid { .. })), "{refused:?}");
+    assert_eq!(bus.depth(Stream::Backfill).await.unwrap(), 1);
+
+    broker.delete_stream(&name).await.unwrap();
+    broker.create_stream(earlier).await.unwrap();
+    bus.set_up(&layout()).await.unwrap();
+    bus.publish(&partition(Stream::Backfill, 0), Outgoing::default()).await.unwrap();
+    let mut puller = bus.subscribe(&consumer(Stream::Backfill)).await.unwrap();
+    puller.next(PATIENCE).await.unwrap().unwrap().ack().await.unwrap();
+    assert_eq!(bus.depth(Stream::Backfill).await.unwrap(), 0);
+}

@@ -132,6 +132,7 @@ contract!(
     publish::an_id_is_stored_once,
     publish::what_cannot_be_carried_is_refused_before_it_is_sent,
     publish::what_is_full_refuses_and_only_age_frees_it,
+    publish::history_stays_until_it_is_done_with_and_frees_its_room_then,
     consume::order_holds_over_competing_pullers_and_redeliveries,
     consume::what_is_not_acknowledged_comes_again,
     consume::what_is_handed_back_comes_again_when_it_may,

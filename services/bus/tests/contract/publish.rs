@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use trailwarden_bus::{Error, Layout, Outgoing, PAYLOAD_BYTES_MAX, Published, Stream, Subject};
+use trailwarden_bus::{Consumer, Error, Layout, Outgoing, PAYLOAD_BYTES_MAX, Published, Stream, Subject};
 
 use crate::{Bench, TENANT, consumer, partition};
 
@@ -124,4 +124,30 @@ pub(crate) async fn without_set_up_everything_is_missing(bench: Bench) {
     missing(bench.bus.lag(Stream::Activity, "nobody").await.err());
     missing(bench.bus.redrive(1).await.err());
     missing(bench.bus.publish(&Subject::partition(Stream::Activity, "others", 0), expecting(0)).await.err());
+}
+
+pub(crate) async fn history_stays_until_it_is_done_with_and_frees_its_room_then(bench: Bench) {
+    let forgetful = Layout { stream_bytes_max: 100_000, kept: Duration::from_millis(100), ..bench.layout.clone() };
+    bench.bus.set_up(&forgetful).await.unwrap();
+    let subject = partition(Stream::Backfill, 0);
+    let message = || Outgoing { payload: Bytes::from(vec![7; 20_000]), ..Outgoing::default() };
+    for _ in 0..4 {
+        bench.bus.publish(&subject, message()).await.unwrap();
+    }
+    bench.wait_a_moment().await;
+    let full = bench.bus.publish(&subject, message()).await;
+    assert!(matches!(full, Err(Error::Full { .. })), "it is older than what the others keep, and stays: {full:?}");
+
+    // Out of order, and what is merely given out stays.
+    let all = Consumer { in_flight_max: 4, ..consumer(Stream::Backfill) };
+    let (first, second) = (bench.take(&all).await, bench.take(&all).await);
+    let full = bench.bus.publish(&subject, message()).await;
+    assert!(matches!(full, Err(Error::Full { .. })), "{full:?}");
+    second.ack().await.unwrap();
+    assert_eq!(bench.bus.publish(&subject, message()).await.unwrap(), Published::Stored(5));
+    assert_eq!(bench.bus.depth(Stream::Backfill).await.unwrap(), 4);
+    first.ack().await.unwrap();
+    let left = bench.bus.read(&subject, 0, 10).await.unwrap();
+    assert_eq!(left.iter().map(|stored| stored.sequence).collect::<Vec<_>>(), [3, 4, 5]);
+    assert_eq!(bench.take(&all).await.message().sequence, 3);
 }

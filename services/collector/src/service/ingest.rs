@@ -10,7 +10,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::Instrument;
-use trailwarden_proto::status::{Fault, Retry, not_built, status};
+use trailwarden_proto::status::{Fault, Retry, status};
 use trailwarden_proto::v1;
 use trailwarden_runtime::metrics::Metrics;
 use trailwarden_runtime::{Clock, failpoint, telemetry};
@@ -34,6 +34,9 @@ const STREAM_BYTES_MAX: usize = 256;
 const READS_MAX: usize = 4;
 /// Encoded observations that are read and not yet durable, over all clients, in KiB.
 const IN_FLIGHT_KIB_MAX: u32 = 64 << 10;
+/// The same for history, which waits for hours where nobody works it off: what is live must find its room.
+const HISTORY_READS_MAX: usize = 1;
+const HISTORY_KIB_MAX: u32 = 16 << 10;
 
 /// The service.
 #[derive(Clone)]
@@ -43,13 +46,28 @@ struct Shared {
     reader: Arc<Reader>,
     batcher: Batcher,
     watermark: Arc<Watermark>,
-    recent: Arc<Recent>,
+    live: Room,
+    history: Room,
     clock: Clock,
     metrics: Metrics,
     streams: Arc<Semaphore>,
+    shutdown: CancellationToken,
+}
+
+/// What one lane may take, and what it remembers. Lanes share nothing, so that neither waits for the other, and an event
+/// that came as history is still news when it comes live.
+struct Room {
     reads: Semaphore,
     in_flight: Arc<Semaphore>,
-    shutdown: CancellationToken,
+    kib_max: u32,
+    recent: Arc<Recent>,
+}
+
+impl Room {
+    fn new(reads_max: usize, kib_max: u32) -> Self {
+        let in_flight = Arc::new(Semaphore::new(kib_max as usize));
+        Self { reads: Semaphore::new(reads_max), in_flight, kib_max, recent: Arc::default() }
+    }
 }
 
 impl Ingest {
@@ -64,12 +82,11 @@ impl Ingest {
             reader: Arc::new(reader),
             batcher,
             watermark,
-            recent: Arc::default(),
+            live: Room::new(READS_MAX, IN_FLIGHT_KIB_MAX),
+            history: Room::new(HISTORY_READS_MAX, HISTORY_KIB_MAX),
             clock,
             metrics,
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
-            reads: Semaphore::new(READS_MAX),
-            in_flight: Arc::new(Semaphore::new(IN_FLIGHT_KIB_MAX as usize)),
             shutdown,
         }))
     }
@@ -144,8 +161,9 @@ impl Shared {
     /// Reads a request and hands its records to their partitions.
     async fn take(&self, lane: v1::Lane, request: v1::IngestRequest) -> Result<Taken, Status> {
         let v1::IngestRequest { sequence, stream, documents, .. } = request;
+        let room = if lane == v1::Lane::Backfill { &self.history } else { &self.live };
         // Nobody closes this semaphore, nor that of the room below.
-        let reading = self.reads.acquire().await;
+        let reading = room.reads.acquire().await;
         let (reader, now) = (Arc::clone(&self.reader), (self.clock)());
         let mut stopwatch = self.metrics.stopwatch();
         // On a thread of its own: a request may take milliseconds, and a hostile one many.
@@ -157,7 +175,7 @@ impl Shared {
         if cut > 0 {
             tracing::warn!(observations = cut, "texts were cut for their size");
         }
-        let known = self.recent.known(&stream, routed.iter().map(|routed| routed.id));
+        let known = room.recent.known(&stream, routed.iter().map(|routed| routed.id));
         let mut known = known.into_iter();
         routed.retain(|routed| {
             let is_known = known.next().unwrap_or(false);
@@ -170,18 +188,18 @@ impl Shared {
         self.metrics.duplicates(duplicates.len() as u64);
         refusals.iter().for_each(|(reason, records)| self.metrics.rejected(reason.name(), *records));
         let kib = routed.iter().map(|routed| routed.bytes).sum::<usize>().div_ceil(1 << 10);
-        let kib = u32::try_from(kib).unwrap_or(u32::MAX).min(IN_FLIGHT_KIB_MAX);
-        let room = Arc::clone(&self.in_flight).acquire_many_owned(kib).await.ok();
+        let kib = u32::try_from(kib).unwrap_or(u32::MAX).min(room.kib_max);
+        let taken = Arc::clone(&room.in_flight).acquire_many_owned(kib).await.ok();
         drop(reading);
         if let Some(latest) = latest.filter(|_| lane == v1::Lane::Live) {
             self.watermark.see(latest, now);
         }
         let ids: Vec<IdHash> = routed.iter().map(|routed| routed.id).collect();
-        let (receipt, durable) = Receipt::new(ids.len(), room);
+        let (receipt, durable) = Receipt::new(ids.len(), taken);
         self.dispatch(lane, (&stream, sequence), routed, rules, &receipt).await?;
         let accepted = u32::try_from(ids.len()).unwrap_or(u32::MAX);
         let answer = v1::IngestResponse { sequence, accepted, duplicates, rejected };
-        Ok(Taken { answer, durable, stream, ids, recent: Arc::clone(&self.recent) })
+        Ok(Taken { answer, durable, stream, ids, recent: Arc::clone(&room.recent) })
     }
 
     async fn dispatch(
@@ -218,9 +236,7 @@ fn check(request: &v1::IngestRequest, sequences: &mut BTreeMap<String, u64>) -> 
         return refuse("`documents` are more than 4096");
     }
     let lane = match v1::Lane::try_from(*lane) {
-        Ok(lane @ v1::Lane::Live) => lane,
-        // Nobody learns from that lane yet, and an answer would say that what it took is safe.
-        Ok(v1::Lane::Backfill) => return Err(not_built("the backfill lane")),
+        Ok(lane @ (v1::Lane::Live | v1::Lane::Backfill)) => lane,
         _ => return refuse("`lane` is neither live nor backfill"),
     };
     // One stream a connection is what clients do; the bound is for those that do not.
@@ -277,7 +293,7 @@ mod tests {
         let mut ingest = Ingest::new(reader(), batcher, Arc::default(), (clock, metrics), stop.clone());
         // For one small request.
         let room = Arc::new(Semaphore::new(1));
-        Arc::get_mut(&mut ingest.0).unwrap().in_flight = Arc::clone(&room);
+        Arc::get_mut(&mut ingest.0).unwrap().live.in_flight = Arc::clone(&room);
         let take = |number: u64| {
             let documents = [record(&format!("e{number}"), "mia")];
             ingest.0.take(v1::Lane::Live, request(number, v1::Lane::Live, &documents))
@@ -293,13 +309,43 @@ mod tests {
         assert_eq!(unread.answer().await.unwrap().accepted, 1);
     }
 
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn history_that_nobody_takes_holds_up_nothing_that_is_live() {
+        let measures = telemetry::quiet("collector").unwrap();
+        let clock: Clock = Arc::new(now);
+        let metrics = measures.metrics().clone();
+        let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
+        let full = full(usize::MAX).await;
+        let bus = Arc::clone(&full) as Arc<dyn Bus>;
+        let config = config(Duration::from_secs(3_600));
+        let batcher = Batcher::start(&config, &bus, (&clock, &metrics), &stop, &mut tasks);
+        let mut ingest = Ingest::new(reader(), batcher, Arc::default(), (clock, metrics), stop.clone());
+        Arc::get_mut(&mut ingest.0).unwrap().history = Room::new(1, 1);
+        let take = |lane, number: u64| {
+            let shared = Arc::clone(&ingest.0);
+            let request = request(number, lane, &[record(&format!("e{number}"), "mia")]);
+            async move { shared.take(lane, request).await.unwrap() }
+        };
+        let first = take(v1::Lane::Backfill, 1).await;
+        let waits = tokio::spawn(take(v1::Lane::Backfill, 2));
+        while ingest.0.history.reads.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        let live = tokio::time::timeout(Duration::from_secs(60), take(v1::Lane::Live, 3)).await.unwrap();
+        assert!(!waits.is_finished(), "there is room for one");
+        full.refusals.store(0, Ordering::SeqCst);
+        for taken in [live, first, waits.await.unwrap()] {
+            assert_eq!(taken.answer().await.unwrap().accepted, 1);
+        }
+    }
+
     #[test]
     fn a_request_that_breaks_the_contract_is_refused() {
         let good = v1::IngestRequest { sequence: 3, stream: "s".into(), documents: Vec::new(), lane: 1 };
         let mut sequences = BTreeMap::new();
         assert_eq!(check(&good, &mut sequences).ok(), Some(v1::Lane::Live));
         let other = v1::IngestRequest { stream: "t".into(), lane: 2, sequence: 1, ..good.clone() };
-        assert_eq!(check(&other, &mut sequences).unwrap_err().code(), tonic::Code::Unimplemented);
+        assert_eq!(check(&other, &mut sequences).ok(), Some(v1::Lane::Backfill));
         for bad in [
             good.clone(),
             v1::IngestRequest { sequence: 0, stream: "u".into(), ..good.clone() },

@@ -277,13 +277,29 @@ async fn what_is_answered_is_stored() {
 
     let broken = running.ingest(vec![request(1, v1::Lane::Unspecified, &records)]).await.unwrap_err();
     assert_eq!(broken.code(), tonic::Code::InvalidArgument);
-    let unbuilt = running.ingest(vec![request(1, v1::Lane::Backfill, &records)]).await.unwrap_err();
-    assert_eq!(unbuilt.code(), tonic::Code::Unimplemented);
     running.measured(&[
         "trailwarden_events_total{role=\"collector\"} 20",
         "trailwarden_duplicates_total{role=\"collector\"} 19",
         "trailwarden_rejects_total{reason=\"not_cloudtrail\",role=\"collector\"} 2",
     ]);
+    running.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn history_goes_its_own_way_and_is_news_when_it_comes_live() {
+    let bus = memory().await;
+    let running = start(Arc::new(bus.clone()), Duration::from_millis(1)).await;
+    let records = ["a", "b", "c"].map(|id| record(id, "mia"));
+    let answers = running.ingest(vec![request(1, v1::Lane::Backfill, &records)]).await.unwrap();
+    assert_eq!(answers[0].accepted, 3);
+    let again = running.ingest(vec![request(1, v1::Lane::Backfill, &records)]).await.unwrap();
+    assert_eq!((again[0].accepted, again[0].duplicates.len()), (0, 3));
+    assert_eq!(stored(&bus, Stream::Backfill).await, ["a", "b", "c"]);
+    // It moves no clock either.
+    assert_eq!(bus.depth(Stream::Activity).await.unwrap(), 0);
+    let live = running.ingest(vec![request(1, v1::Lane::Live, &records[1..])]).await.unwrap();
+    assert_eq!((live[0].accepted, live[0].duplicates.len()), (2, 0));
+    assert_eq!(stored(&bus, Stream::Activity).await, ["b", "c"]);
     running.end().await;
 }
 

@@ -17,18 +17,18 @@ const AGE_MS_MAX: i64 = 7 * DAY_MS;
 /// What is ordinary, as of one hour: all before it is folded in. Features read this and nothing of the running hour.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Epoch {
-    limits: Limits,
+    pub(super) limits: Limits,
     /// Hours since 1970 before which everything is folded.
-    hour: i64,
+    pub(super) hour: i64,
     #[serde(with = "sorted")]
-    principals: FxHashMap<u64, Profile>,
+    pub(super) principals: FxHashMap<u64, Profile>,
     #[serde(with = "sorted")]
-    accounts: FxHashMap<u64, Profile>,
+    pub(super) accounts: FxHashMap<u64, Profile>,
     /// By kind of principal: the peers.
     #[serde(with = "sorted")]
-    peers: FxHashMap<u64, Profile>,
+    pub(super) peers: FxHashMap<u64, Profile>,
     /// A principal's profile was given up: that there is none no longer proves that it is new.
-    evicted: bool,
+    pub(super) evicted: bool,
 }
 
 impl Epoch {
@@ -83,6 +83,11 @@ impl Epoch {
             fold_into(&mut self.accounts, kind.account, kind, times, &self.limits);
             fold_into(&mut self.peers, u64::from(kind.caller), kind, times, &self.limits);
         }
+        self.evict();
+    }
+
+    /// Gives up the profiles that are beyond the limits.
+    pub(super) fn evict(&mut self) {
         for (profiles, profiles_max) in
             [(&mut self.principals, self.limits.principals_max), (&mut self.accounts, self.limits.accounts_max)]
         {

@@ -5,6 +5,7 @@
 //! the last month and is no clock. What was evicted or never seen for long enough is unknown, not new.
 
 mod epoch;
+mod history;
 mod profile;
 mod sorted;
 

@@ -47,6 +47,20 @@ impl<K: Hash + Eq + Ord + Clone> Counts<K> {
         }
     }
 
+    fn join(&mut self, other: Self, values_max: usize) {
+        #[expect(clippy::iter_over_hash_type, reason = "every value is added to its own")]
+        for (value, more) in other.seen {
+            let own = self.seen.entry(value).or_insert(Seen { weight: 0.0, latest: more.latest });
+            own.weight += more.weight;
+            own.latest = own.latest.max(more.latest);
+        }
+        self.evicted |= other.evicted;
+        if self.seen.len() > values_max {
+            evict_oldest(&mut self.seen, values_max - values_max / 8, |seen| seen.latest);
+            self.evicted = true;
+        }
+    }
+
     fn weight(&self, value: &K) -> f32 {
         self.seen.get(value).map_or(0.0, |seen| seen.weight)
     }
@@ -62,6 +76,11 @@ impl<K: Hash + Eq + Ord + Clone> Counts<K> {
     fn decay(&mut self, factor: f32) {
         self.seen.values_mut().for_each(|seen| seen.weight *= factor);
     }
+}
+
+/// What is left of a count after so long.
+fn remaining(elapsed_ms: i64) -> f32 {
+    (-(elapsed_ms as f64) / HALF_LIFE_MS).exp2() as f32
 }
 
 /// Keeps the `keep` entries with the latest times (ties by key, so every run keeps the same).
@@ -120,7 +139,7 @@ impl Profile {
         if elapsed_ms < DAY_MS {
             return;
         }
-        let factor = (-(elapsed_ms as f64) / HALF_LIFE_MS).exp2() as f32;
+        let factor = remaining(elapsed_ms);
         self.events *= factor;
         self.active_hours *= factor;
         self.hours.iter_mut().for_each(|hour| *hour *= factor);
@@ -135,7 +154,47 @@ impl Profile {
     }
 
     pub(super) fn fold(&mut self, kind: &EventKind, times: &Times, limits: &Limits) {
-        let weight = times.events as f32;
+        self.count(kind, times, times.events as f32, limits);
+        if self.active_hours == 0.0 || hour_of(times.latest) != hour_of(self.latest) {
+            self.active_hours += 1.0;
+        }
+        self.latest = self.latest.max(times.latest);
+    }
+
+    /// As [`Profile::fold`], for events of any time: what is older than the profile weighs what time has left of it.
+    /// `is_new_hour`: none of their hour came with them before.
+    pub(super) fn fold_past(&mut self, kind: &EventKind, times: &Times, is_new_hour: bool, limits: &Limits) {
+        // Within a day nothing fades, as in `decay_to`.
+        let late_ms = self.decayed_at.since_ms(times.latest);
+        let left = if late_ms < DAY_MS { 1.0 } else { remaining(late_ms) };
+        self.count(kind, times, times.events as f32 * left, limits);
+        if self.active_hours == 0.0 || is_new_hour && hour_of(times.latest) != hour_of(self.latest) {
+            self.active_hours += left;
+        }
+        self.first = self.first.min(times.first);
+        self.latest = self.latest.max(times.latest);
+    }
+
+    /// Adds what another profile knows of the same.
+    pub(super) fn join(&mut self, mut other: Self, limits: &Limits) {
+        let now = self.decayed_at.max(other.decayed_at);
+        self.decay_to(now);
+        other.decay_to(now);
+        self.first = self.first.min(other.first);
+        self.latest = self.latest.max(other.latest);
+        self.events += other.events;
+        self.active_hours += other.active_hours;
+        self.hours.iter_mut().zip(other.hours).for_each(|(own, more)| *own += more);
+        self.apis.join(other.apis, CLOSED_VALUES_MAX);
+        self.networks.join(other.networks, limits.values_max);
+        self.regions.join(other.regions, CLOSED_VALUES_MAX);
+        self.agents.join(other.agents, CLOSED_VALUES_MAX);
+        self.services.join(other.services, CLOSED_VALUES_MAX);
+        self.programs.join(other.programs, limits.values_max);
+        self.targets.join(other.targets, limits.targets_max);
+    }
+
+    fn count(&mut self, kind: &EventKind, times: &Times, weight: f32, limits: &Limits) {
         self.events += weight;
         self.hours[usize::from(times.latest.hour_of_day())] += weight;
         self.apis.add(kind.api, weight, times.latest, CLOSED_VALUES_MAX);
@@ -147,10 +206,6 @@ impl Profile {
         if let Some(target) = kind.target {
             self.targets.add(target, weight, times.latest, limits.targets_max);
         }
-        if self.active_hours == 0.0 || hour_of(times.latest) != hour_of(self.latest) {
-            self.active_hours += 1.0;
-        }
-        self.latest = self.latest.max(times.latest);
     }
 
     /// Whether this profile has seen enough to say what is new.
