@@ -18,6 +18,9 @@ say "the servers that tests talk to"
 ./tests/install_servers.sh
 ./tests/install_promtool.sh
 
+say "the model that tests ask"
+./tests/install_model.sh
+
 say "building the workspace, its tests and benches"
 cargo build --locked --release --workspace --all-targets
 

@@ -50,8 +50,8 @@ pub(crate) enum Request {
     },
     /// Whether all that is acknowledged has been folded.
     Level,
-    /// The stream holds nothing of the partition between what was folded and here.
-    Nothing { partition: u16, until: Sequence },
+    /// The stream holds nothing of the partition after `after` up to `until`.
+    Nothing { partition: u16, after: Sequence, until: Sequence },
 }
 
 /// What the builder answers.
@@ -109,6 +109,11 @@ impl Floors {
     /// Whether this holds of all partitions.
     pub(crate) fn are_whole(&self) -> bool {
         self.held().iter().all(|floor| floor.is_whole)
+    }
+
+    /// Whether it is known of all partitions.
+    pub(crate) fn are_known(&self) -> bool {
+        self.held().iter().all(|floor| floor.acknowledged.is_some())
     }
 
     fn all(&self) -> Option<Vec<Sequence>> {
@@ -305,12 +310,14 @@ impl Worker for Builder {
             }
             Request::Level if self.is_level() => answer(Answer::At(0)),
             Request::Level => answer(Answer::Hold),
-            Request::Nothing { partition, until } => {
-                if let Some(position) = self.position(partition) {
-                    position.sequence = position.sequence.max(until);
+            Request::Nothing { partition, after, until } => match self.position(partition) {
+                Some(position) if position.sequence == after => {
+                    position.sequence = until.max(after);
+                    answer(Answer::At(position.sequence))
                 }
-                answer(Answer::At(until))
-            }
+                // Built anew since this was found out: what lies before `after` is missing here.
+                position => answer(Answer::Behind(position.map_or(0, |position| position.sequence))),
+            },
             Request::Fold { partition, message, follows, is_urgent } => {
                 self.fold(partition, message, follows, is_urgent)
             }

@@ -169,28 +169,58 @@ impl Driver {
             return Ok(Ok(None));
         }
         let look = async {
-            let last = bus.last(&self.subject()).await?;
-            let lag = bus.lag(Stream::Signal, &self.consumer().name).await?;
-            let first = if lag.is_idle() { None } else { subscription.next(PATIENCE).await? };
-            Ok((lag.acknowledged, last.map_or(0, |last| last.sequence), first))
+            loop {
+                let last = bus.last(&self.subject()).await?;
+                let lag = bus.lag(Stream::Signal, &self.consumer().name).await?;
+                let last = last.map_or(0, |last| last.sequence);
+                if lag.is_idle() {
+                    return Ok((lag.acknowledged, last, None));
+                }
+                // What is in somebody else's hands is given out here, or acknowledged, before long.
+                if let Some(first) = subscription.next(PATIENCE).await? {
+                    return Ok((lag.acknowledged, first.message().sequence.saturating_sub(1), Some(first)));
+                }
+            }
         };
-        let (floor, last, first) = match self.or_stopped(look).await? {
+        let (floor, until, first): (_, _, Option<Box<dyn Delivery>>) = match self.or_stopped(look).await? {
             Ok(seen) => seen,
             Err(error) => return Ok(Err(error)),
         };
-        let until = first.as_ref().map_or(last, |first| first.message().sequence.saturating_sub(1));
         floors.raise(self.partition, floor);
+        match self.level(until).await {
+            Ok(Ok(())) => Ok(Ok(first)),
+            Ok(Err(error)) => Ok(Err(error)),
+            Err(Stopped) => {
+                if let Some(first) = first {
+                    // What does not arrive comes again by itself.
+                    let _ = first.hand_back(Duration::ZERO).await;
+                }
+                Err(Stopped)
+            }
+        }
+    }
+
+    /// Has the builder fold all up to `until`, and waits until the other partitions have come as far.
+    async fn level(&self, until: Sequence) -> Result<Result<(), bus::Error>, Stopped> {
+        let floors = &self.site.floors;
+        // Until then nothing is folded.
+        while !floors.are_known() {
+            self.rest(HOLD_PAUSE).await?;
+        }
+        let mut was = None;
         loop {
             if let Err(error) = self.catch_up_to_floor().await? {
                 return Ok(Err(error));
             }
-            match self.ask(|partition| Request::Where { partition }).await? {
-                Answer::At(at) if at < until => {
-                    if let Err(error) = self.catch_up(at, until).await? {
-                        return Ok(Err(error));
-                    }
-                }
-                _ => break,
+            let Answer::At(at) = self.ask(|partition| Request::Where { partition }).await? else { continue };
+            if at >= until {
+                break;
+            }
+            if was.replace(at) == Some(at) {
+                self.rest(HOLD_PAUSE).await?;
+            }
+            if let Err(error) = self.catch_up(at, until).await? {
+                return Ok(Err(error));
             }
         }
         floors.raise(self.partition, until);
@@ -198,7 +228,7 @@ impl Driver {
         while !floors.are_whole() {
             self.rest(HOLD_PAUSE).await?;
         }
-        Ok(Ok(first))
+        Ok(Ok(()))
     }
 
     /// Has the builder fold all that is acknowledged.
@@ -231,7 +261,7 @@ impl Driver {
             }
             if is_last && after < until {
                 // Up to there are other partitions' messages, or what has outlived its time in the stream.
-                self.ask(|partition| Request::Nothing { partition, until }).await?;
+                self.ask(|partition| Request::Nothing { partition, after, until }).await?;
                 return Ok(Ok(()));
             }
         }

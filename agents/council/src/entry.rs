@@ -5,6 +5,7 @@ use trailwarden_proto::v1::{self, CaseState, CaseTransition, TransitionKind};
 use trailwarden_proto::wire;
 
 use crate::Judged;
+use crate::panel::Transcript;
 
 /// Bytes of a packed entry. A case of so many events that it needs more is logged without its line.
 const ENTRY_BYTES_MAX: usize = 768 << 10;
@@ -68,12 +69,13 @@ impl History {
                 };
                 let merged_into = into.clone();
                 let state = CaseState::Merged.into();
-                (v1::Case { merged_into, state, label: None, ..case.clone() }, TransitionKind::Merged)
+                let transcript_json = String::new();
+                (v1::Case { merged_into, state, transcript_json, label: None, ..case.clone() }, TransitionKind::Merged)
             }
         };
         if let Some(found) = self.derived().nth(before) {
             let said = found.case.as_ref().map(|case| v1::Case { label: None, ..case.clone() });
-            return match found.kind() == kind && said.as_ref() == Some(&case) {
+            return match found.kind() == kind && said.is_some_and(|said| says_the_same(said, case)) {
                 true => Decision::Present,
                 false => Decision::Differs { found: Some(Box::new(found.clone())) },
             };
@@ -85,9 +87,22 @@ impl History {
         Decision::Append(Box::new(transition))
     }
 
+    /// Whether something stands at `ordinal` among the entries of the fold.
+    pub(crate) fn has(&self, ordinal: u32) -> bool {
+        self.derived().nth(ordinal.saturating_sub(1) as usize).is_some()
+    }
+
+    /// What models said of the case as it was before `ordinal`; empty where none was asked.
+    pub(crate) fn transcript_before(&self, ordinal: u32) -> &str {
+        let before = ordinal.checked_sub(2).and_then(|at| self.derived().nth(at as usize));
+        before.and_then(|entry| entry.case.as_ref()).map_or("", |case| case.transcript_json.as_str())
+    }
+
     /// The entry that says what a person found the case to be; `None` without a case.
     pub(crate) fn labelled(&self, label: v1::CaseLabel) -> Option<CaseTransition> {
-        let case = v1::Case { label: Some(label), ..self.case()?.clone() };
+        // The transcript stands in the entry that it led to; a label does not repeat it.
+        let transcript_json = String::new();
+        let case = v1::Case { label: Some(label), transcript_json, ..self.case()?.clone() };
         let kind = TransitionKind::Labelled.into();
         Some(CaseTransition { sequence: 0, number: self.next_number(), case: Some(case), kind })
     }
@@ -98,8 +113,31 @@ impl History {
     }
 }
 
+/// Whether two entries say the same of a case. Models say something else each time, so where one was asked for either, it is
+/// the same case that counts, and not what was found.
+fn says_the_same(one: v1::Case, other: v1::Case) -> bool {
+    if one.transcript_json.is_empty() && other.transcript_json.is_empty() {
+        return one == other;
+    }
+    let bare = |case: v1::Case| v1::Case {
+        score: 0.0,
+        verdict: String::new(),
+        severity: String::new(),
+        line_json: String::new(),
+        transcript_json: String::new(),
+        ..case
+    };
+    let (one, other) = (bare(one), bare(other));
+    let both = one.event_ids.len().min(other.event_ids.len());
+    // One of them may have been cut: its line was longer.
+    let is_cut = both == EVENT_IDS_CUT;
+    let ids =
+        one.event_ids[..both] == other.event_ids[..both] && (is_cut || one.event_ids.len() == other.event_ids.len());
+    ids && v1::Case { event_ids: Vec::new(), ..one } == v1::Case { event_ids: Vec::new(), ..other }
+}
+
 /// A judged case on the wire; `revision` counts judgements from 1.
-pub(crate) fn to_wire(judged: Judged, state: CaseState, revision: u32) -> v1::Case {
+pub(crate) fn to_wire(judged: Judged, transcript: Option<&Transcript>, state: CaseState, revision: u32) -> v1::Case {
     let Judged { case, judgement, line_json } = judged;
     let full = case.signals.into_iter().map(|signal| signal.event_id);
     let mut wire = v1::Case {
@@ -118,6 +156,7 @@ pub(crate) fn to_wire(judged: Judged, state: CaseState, revision: u32) -> v1::Ca
         revision,
         label: None,
         merged_into: String::new(),
+        transcript_json: transcript.map(Transcript::to_json).unwrap_or_default(),
     };
     if wire::pack(&wire).len() > ENTRY_BYTES_MAX {
         tracing::warn!(case = wire.id, events = wire.event_ids.len(), "case is too large for its line to be logged");
@@ -134,7 +173,7 @@ mod tests {
     use crate::fixtures::{Counting, case};
 
     fn judged(events: &[&str], revision: u32) -> Statement {
-        Statement::Judged(Box::new(to_wire(Counting.judge(case("a", events)), CaseState::Open, revision)))
+        Statement::Judged(Box::new(to_wire(Counting.judge(case("a", events)), None, CaseState::Open, revision)))
     }
 
     /// Appends until nothing new is to be said, as a log would.
@@ -181,7 +220,7 @@ mod tests {
         flood.further_event_ids = (0..60_000_u64)
             .map(|at| format!("{:032x}", u128::from(trailwarden_core::hash::hash64(&at.to_string())) << 40))
             .collect();
-        let wire = to_wire(Counting.judge(flood), CaseState::Closed, 1);
+        let wire = to_wire(Counting.judge(flood), None, CaseState::Closed, 1);
         assert_eq!((wire.event_ids.len(), wire.line_json.as_str()), (EVENT_IDS_CUT, ""));
     }
 }

@@ -1,11 +1,14 @@
 //! Hand-made cases for tests.
 
 use trailwarden_core::activity::{Credential, Details, PrincipalKind};
+use trailwarden_core::api::Vocabulary;
 use trailwarden_core::case::{Case, Signal};
 use trailwarden_core::feature::FeatureVector;
 use trailwarden_core::level::{Level, Severity, Verdict};
-use trailwarden_core::negotiation::{Judgement, Route};
+use trailwarden_core::negotiation::exchange::Ask;
+use trailwarden_core::negotiation::{Bounds, Judgement, Negotiation, Route, freeze};
 use trailwarden_core::plan::Plan;
+use trailwarden_core::registry::Registry;
 use trailwarden_core::time::{MINUTE_MS, Timestamp};
 
 use crate::{Judge, Judged};
@@ -83,6 +86,15 @@ impl Judge for Counting {
             brains: Vec::new(),
             evidence_digest: String::new(),
         };
+        self.tell(case, judgement)
+    }
+
+    fn open(&self, case: &Case) -> (Negotiation, Vec<Ask>) {
+        let (pack, handles) = freeze(case, &[], &Registry::default(), &Vocabulary::builtin());
+        Negotiation::open(pack, handles, Bounds::default())
+    }
+
+    fn tell(&self, case: Case, judgement: Judgement) -> Judged {
         let line_json = format!("{{\"case_id\":\"{}\",\"events\":{}}}", case.id, case.signals.len());
         Judged { case, judgement, line_json }
     }

@@ -1,9 +1,11 @@
 //! What the council needs of whoever judges.
 
 use trailwarden_core::case::Case;
-use trailwarden_core::negotiation::Judgement;
+use trailwarden_core::negotiation::exchange::Ask;
+use trailwarden_core::negotiation::{Judgement, Negotiation};
 
-/// Judges a case. The same case gives the same judgement, or what is logged could not be told from what should be.
+/// Judges a case, without any model of language: the same case gives the same judgement, or what is logged could not be told from
+/// what should be.
 pub trait Judge: Send + Sync {
     /// What the model makes of a case as a whole, written into it. Cheap: most cases are not worth a judgement, and this
     /// tells.
@@ -11,6 +13,12 @@ pub trait Judge: Send + Sync {
 
     /// Judges a case that was weighed. Runs on a thread where it may take its time.
     fn judge(&self, case: Case) -> Judged;
+
+    /// Opens a negotiation about a case that was judged, on the same evidence.
+    fn open(&self, case: &Case) -> (Negotiation, Vec<Ask>);
+
+    /// A judged case with what came of that negotiation.
+    fn tell(&self, case: Case, judgement: Judgement) -> Judged;
 }
 
 /// A case with the council's answer.

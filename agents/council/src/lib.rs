@@ -16,6 +16,7 @@ mod judge;
 mod log;
 #[cfg(test)]
 mod mortal;
+pub mod panel;
 pub mod service;
 mod shard;
 mod site;

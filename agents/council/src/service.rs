@@ -27,6 +27,7 @@ use crate::drive::{self, Driver};
 use crate::fold::Ground;
 use crate::follow::Follower;
 use crate::log::CaseLogs;
+use crate::panel::Panel;
 use crate::shard::{self, Bench, SHARDS, Shard, Shards};
 use crate::site::Site;
 use crate::supervision::{Escalation, Handle, supervise};
@@ -48,6 +49,8 @@ pub struct Deps {
     /// The operator's own accounts.
     pub accounts: BTreeSet<String>,
     pub judge: Arc<dyn Judge>,
+    /// Asked about what is grave enough; `None`: the deterministic brains judge everything.
+    pub panel: Option<Panel>,
     pub clock: Clock,
     pub readiness: Readiness,
     pub metrics: Metrics,
@@ -84,7 +87,7 @@ pub fn consumer(tenant: &str, partition: u16) -> Consumer {
 /// # Errors
 /// See [`Error`].
 pub async fn run(config: Config, deps: Deps, shutdown: CancellationToken) -> Result<(), Error> {
-    let Deps { bus, listener, rules, accounts, judge, clock, readiness, metrics } = deps;
+    let Deps { bus, listener, rules, accounts, judge, panel, clock, readiness, metrics } = deps;
     let view = Arc::new(View::new(Bounds::default()));
     let logs = CaseLogs::new(bus.clone(), &config.tenant, metrics.clone());
     // Whatever ends first ends the rest.
@@ -113,7 +116,7 @@ pub async fn run(config: Config, deps: Deps, shutdown: CancellationToken) -> Res
     };
     let serving = tokio::spawn(guarded(serve(server, all.clone()), all.clone().drop_guard()));
     let ground = Ground { partitions: config.partitions, rules: rules.clone(), accounts, cases: config.cases };
-    let bench = Bench { judge, logs, rules };
+    let bench = Bench { judge, logs, rules, panel, stop: all.clone() };
     let office = Office { tenant: config.tenant, ground, bench, bus, readiness, caught_up, metrics };
     let acting = act(office, all.clone()).await;
     all.cancel();
@@ -163,9 +166,9 @@ impl Office {
         let shards = (0..SHARDS).map(|number| {
             let bench = self.bench.clone();
             let factory = move || Shard::new(bench.clone());
-            supervise(&format!("negotiation {number}"), shard::POLICY, factory, escalate.clone())
+            supervise(&format!("negotiation {number}"), shard::policy(&self.bench), factory, escalate.clone())
         });
-        let shards = Shards::new(shards.collect());
+        let shards = Shards::new(shards.collect(), &self.bench);
         let partitions = self.ground.partitions;
         let site = Site {
             tenant: self.tenant,

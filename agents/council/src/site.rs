@@ -11,7 +11,7 @@ use trailwarden_runtime::metrics::Metrics;
 use crate::builder::{Floors, Suspects};
 use crate::docket::Entry;
 use crate::fold::{Ground, Refused};
-use crate::shard::Shards;
+use crate::shard::{Brief, Shards};
 use crate::supervision::{Failure, pause};
 
 /// Panics of the judge over one case, after which the entry goes to the dead letters.
@@ -33,30 +33,31 @@ impl Site {
     /// Returns once the logs say all that these entries ask for, or a dead letter says why one does not. Entries of one case
     /// keep their order.
     pub(crate) async fn log(&self, entries: Vec<Entry>) {
-        let mut by_shard: BTreeMap<usize, Vec<Arc<Entry>>> = BTreeMap::new();
+        let mut by_shard: BTreeMap<usize, Vec<Brief>> = BTreeMap::new();
         for entry in entries {
-            by_shard.entry(self.shards.of(&entry.case_id)).or_default().push(Arc::new(entry));
+            by_shard.entry(self.shards.of(&entry.case_id)).or_default().push(Brief::new(entry));
         }
-        join_all(by_shard.into_iter().map(|(shard, entries)| async move {
-            for entry in entries {
-                self.log_one(shard, entry).await;
+        join_all(by_shard.into_iter().map(|(shard, briefs)| async move {
+            for brief in briefs {
+                self.log_one(shard, brief).await;
             }
         }))
         .await;
     }
 
     /// Tries again for as long as that can help: the work that this is part of has a deadline.
-    async fn log_one(&self, shard: usize, entry: Arc<Entry>) {
+    async fn log_one(&self, shard: usize, brief: Brief) {
+        let entry = &brief.entry;
         let (mut tries, mut panics) = (0, 0);
         loop {
-            let why = match self.shards.ask(shard, entry.clone()).await {
+            let why = match self.shards.ask(shard, brief.clone()).await {
                 Ok(Ok(_)) => return,
                 Ok(Err(error)) if error.is_transient() => error.to_string(),
-                Ok(Err(error)) => return self.bury_entry(&entry, &error.to_string()).await,
+                Ok(Err(error)) => return self.bury_entry(entry, &error.to_string()).await,
                 Err(Failure::Panicked) => {
                     panics += 1;
                     if panics >= PANICS_MAX {
-                        return self.bury_entry(&entry, "the judge died over it").await;
+                        return self.bury_entry(entry, "the judge died over it").await;
                     }
                     Failure::Panicked.to_string()
                 }

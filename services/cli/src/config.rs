@@ -8,7 +8,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use toml::Table;
-use trailwarden_core::negotiation::Bounds;
+use trailwarden_core::level::Severity;
+use trailwarden_core::negotiation::{Bounds, Role};
 use trailwarden_core::registry::Registry;
 
 use crate::untrusted::addresses;
@@ -38,6 +39,7 @@ pub struct Config {
     pub bus: Bus,
     pub windows: Windows,
     pub archive: Archive,
+    pub council: Council,
     pub listen: Listen,
     pub telemetry: Telemetry,
 }
@@ -158,6 +160,48 @@ pub struct Archive {
     pub flush_s: u64,
 }
 
+/// The model that the council asks; none without a provider.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Council {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider: Option<Provider>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Name of the environment variable that holds the key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_variable: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    pub output: Output,
+    pub roles: BTreeSet<Role>,
+    pub ask_from: Severity,
+    pub requests_a_minute: u64,
+    pub tokens_a_day: u64,
+}
+
+/// Whose way of asking a model's service speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Provider {
+    #[serde(rename = "openai")]
+    OpenAi,
+    Anthropic,
+    Bedrock,
+    Gemini,
+}
+
+/// How a service that speaks like OpenAI is held to the shape of an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Output {
+    #[default]
+    Schema,
+    Tool,
+}
+
 /// Addresses of the roles' gRPC servers, and of the page for probes and metrics.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -202,6 +246,23 @@ impl Default for Bus {
 impl Default for Archive {
     fn default() -> Self {
         Self { location: "trailwarden-archive".into(), flush_events: 100_000, flush_s: 60 }
+    }
+}
+
+impl Default for Council {
+    fn default() -> Self {
+        Self {
+            provider: None,
+            url: None,
+            model: None,
+            key_variable: None,
+            region: None,
+            output: Output::default(),
+            roles: trailwarden_council::panel::ROLES.into(),
+            ask_from: Severity::Medium,
+            requests_a_minute: 300,
+            tokens_a_day: 5_000_000,
+        }
     }
 }
 
@@ -279,7 +340,7 @@ impl Config {
     /// The same, with nothing left of the addresses of servers that may hold a password; `None` when there are none.
     pub fn without_passwords(&self) -> Option<Self> {
         let mut open = self.clone();
-        let urls = [&mut open.bus.url, &mut open.windows.url, &mut open.telemetry.otlp];
+        let urls = [&mut open.bus.url, &mut open.windows.url, &mut open.council.url, &mut open.telemetry.otlp];
         for url in urls.into_iter().flatten().filter(|url| url.contains(['@', '?', '#'])) {
             *url = addresses(url);
         }

@@ -13,6 +13,7 @@ pub mod findings;
 pub mod histogram;
 pub mod lab;
 pub mod lines;
+pub mod models;
 pub mod ocsf;
 mod outputs;
 pub mod progress;

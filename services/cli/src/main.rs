@@ -32,7 +32,7 @@ enum Command {
     Demo(Demo),
     /// Scan files or folders of CloudTrail and print the cases that matter
     Scan(Scan),
-    /// Ask the archive in SQL: tables activities, signals and cases
+    /// Ask the archive in SQL: tables activities, signals, cases and history
     Query(Query),
     /// Show or check the configuration
     #[command(subcommand)]

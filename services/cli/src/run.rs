@@ -15,6 +15,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use trailwarden_bus::{Bus, Connection, Consumer, JetStream, Layout, Memory};
 use trailwarden_core::case::Case;
+use trailwarden_core::negotiation::exchange::Ask;
+use trailwarden_core::negotiation::{Judgement, Negotiation};
 use trailwarden_council::Judged;
 use trailwarden_featurizer::store::{Error as StoreError, MemoryStore, RedisStore, Servers, WindowStore};
 use trailwarden_pipeline::weigh;
@@ -26,7 +28,9 @@ use trailwarden_runtime::{Clock, failpoint, pace, shutdown};
 
 use crate::command::{Surroundings, tell};
 use crate::config::{Config, LogFormat};
+use crate::findings::Finding;
 use crate::lines::write_case;
+use crate::models;
 use crate::sampling::{Sampling, Subject};
 use crate::scan::{Scanner, ServiceObserver};
 use crate::untrusted::addresses;
@@ -172,16 +176,28 @@ impl trailwarden_council::Judge for Scanner {
     }
 
     fn judge(&self, case: Case) -> Judged {
-        let finding = self.finding(case);
-        let mut line = Vec::new();
-        // Writing into memory fails only where a value cannot be written as JSON, and a finding holds none such.
-        if let Err(error) = write_case(&mut line, &finding) {
-            tracing::error!(case = finding.case.id, %error, "case cannot be written as a line");
-            line.clear();
-        }
-        let line_json = String::from_utf8_lossy(&line).trim_end().to_owned();
-        Judged { case: finding.case, judgement: finding.judgement, line_json }
+        told(self.finding(case))
     }
+
+    fn open(&self, case: &Case) -> (Negotiation, Vec<Ask>) {
+        self.opened(case)
+    }
+
+    fn tell(&self, case: Case, judgement: Judgement) -> Judged {
+        told(Finding::new(case, judgement))
+    }
+}
+
+/// A finding as the council keeps it.
+fn told(finding: Finding) -> Judged {
+    let mut line = Vec::new();
+    // Writing into memory fails only where a value cannot be written as JSON, and a finding holds none such.
+    if let Err(error) = write_case(&mut line, &finding) {
+        tracing::error!(case = finding.case.id, %error, "case cannot be written as a line");
+        line.clear();
+    }
+    let line_json = String::from_utf8_lossy(&line).trim_end().to_owned();
+    Judged { case: finding.case, judgement: finding.judgement, line_json }
 }
 
 /// What all roles of this process share.
@@ -297,11 +313,13 @@ impl Running {
             }
             Role::Council => {
                 use trailwarden_council::service::{Config as Own, Deps, run};
-                let own = Own { tenant, partitions, cases: scanner.case_limits() };
                 let listener = listen(&config.listen.council).await?;
                 let (rules, accounts) = (scanner.shared_rules(), scanner.own_accounts());
                 let judge = Arc::clone(scanner) as Arc<dyn trailwarden_council::Judge>;
-                let deps = Deps { bus, listener, rules, accounts, judge, clock, readiness, metrics };
+                let panel = models::panel(&config.council, &tenant, &surroundings.environment, &clock)
+                    .context("the council's model")?;
+                let own = Own { tenant, partitions, cases: scanner.case_limits() };
+                let deps = Deps { bus, listener, rules, accounts, judge, panel, clock, readiness, metrics };
                 self.spawn(role, async move { run(own, deps, stop).await.map_err(Into::into) });
             }
             Role::Archive => {

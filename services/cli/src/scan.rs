@@ -18,7 +18,8 @@ use trailwarden_core::feature::SCHEMA_VERSION;
 use trailwarden_core::gather::{WORTH_JUDGING, is_worth_judging};
 use trailwarden_core::hash::hash64;
 use trailwarden_core::level::{Level, Severity};
-use trailwarden_core::negotiation::negotiate_deterministically;
+use trailwarden_core::negotiation::exchange::Ask;
+use trailwarden_core::negotiation::{Negotiation, Terms, freeze, negotiate_deterministically};
 use trailwarden_core::record::RecordView;
 use trailwarden_core::registry::Registry;
 use trailwarden_core::time::{MINUTE_MS, Timestamp};
@@ -177,11 +178,23 @@ impl Scanner {
         })
     }
 
+    /// Opens a negotiation about a case, for others than the deterministic brains to answer in.
+    pub fn opened(&self, case: &Case) -> (Negotiation, Vec<Ask>) {
+        let (pack, handles) = freeze(case, self.rules.rules(), &self.registry, &self.vocabulary);
+        Negotiation::open(pack, handles, self.terms())
+    }
+
+    /// What negotiations are held under.
+    pub fn terms(&self) -> Terms {
+        let bounds = self.config.bounds();
+        self.scorer.as_deref().map_or_else(|| bounds.into(), |scorer| scorer.terms(bounds))
+    }
+
     /// Judges a case; where it is grave enough to be read and the model has a part in it, with the model's reasons.
     pub fn finding(&self, mut case: Case) -> Finding {
-        let bounds = self.config.bounds();
+        let terms = self.terms();
         let rules = self.rules.rules();
-        let judged = |case: &Case| negotiate_deterministically(case, rules, &self.registry, &self.vocabulary, &bounds);
+        let judged = |case: &Case| negotiate_deterministically(case, rules, &self.registry, &self.vocabulary, &terms);
         let mut judgement = judged(&case);
         let is_read = judgement.severity >= Severity::Medium && case.learned.is_some_and(|p| p >= WORTH_JUDGING);
         if let Some(scorer) = self.scorer.as_deref().filter(|_| is_read)

@@ -41,6 +41,16 @@ pub(super) const KEYS: &[Key] = &[
     of("archive", "location", Kind::Text),
     whole("archive", "flush_events", 1, 1 << 20),
     whole("archive", "flush_s", 1, 3_600),
+    of("council", "provider", Kind::Choice(&["openai", "anthropic", "bedrock", "gemini"])),
+    of("council", "url", Kind::Text),
+    of("council", "model", Kind::Text),
+    of("council", "key_variable", Kind::Text),
+    of("council", "region", Kind::Text),
+    of("council", "output", Kind::Choice(&["schema", "tool"])),
+    of("council", "roles", Kind::Texts(Form::Role)),
+    of("council", "ask_from", Kind::Choice(&["informational", "low", "medium", "high", "critical"])),
+    whole("council", "requests_a_minute", 1, 1_000_000),
+    whole("council", "tokens_a_day", 1, 1 << 50),
     of("listen", "collector", Kind::Address),
     of("listen", "featurizer", Kind::Address),
     of("listen", "scorer", Kind::Address),
@@ -50,6 +60,9 @@ pub(super) const KEYS: &[Key] = &[
     of("telemetry", "log", Kind::Text),
     of("telemetry", "format", Kind::Choice(&["json", "text"])),
 ];
+
+/// Roles of the council that a model may answer for.
+const ROLES: &[&str] = &["analysis", "context", "sceptic", "judge", "responder", "reporter"];
 
 pub(super) struct Key {
     pub(super) section: &'static str,
@@ -80,6 +93,7 @@ pub(super) enum Form {
     Any,
     Account,
     Arn,
+    Role,
 }
 
 const fn of(section: &'static str, name: &'static str, kind: Kind) -> Key {
@@ -147,6 +161,7 @@ impl fmt::Display for Kind {
             Self::Address => f.write_str("an address and a port: `127.0.0.1:7401`"),
             Self::Truth => f.write_str("true or false"),
             Self::Texts(Form::Any) => f.write_str("a list of texts"),
+            Self::Texts(Form::Role) => write!(f, "a list of roles: {}", ROLES.join(", ")),
             Self::Texts(Form::Account) => f.write_str("a list of account ids, each 12 digits in quotes"),
             Self::Texts(Form::Arn) => {
                 f.write_str("a list of ARNs of users or roles, each in full: `arn:aws:iam::111122223333:role/name`")
@@ -164,6 +179,7 @@ impl Form {
     fn fits(self, text: &str) -> bool {
         match self {
             Self::Any => !text.trim().is_empty(),
+            Self::Role => ROLES.contains(&text),
             Self::Account => text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit()),
             Self::Arn => {
                 // A pattern or a session's ARN equals no principal, so it would protect nobody and say nothing.

@@ -25,6 +25,15 @@ fn everything_set() -> Config {
         routing: Routing { close_below: Some(0.125), automatic_above: Some(1.0) },
         bus: Bus { url: Some("nats://127.0.0.1:4222".into()), replicas: 3, ..Bus::default() },
         windows: Windows { url: Some("redis://127.0.0.1".into()), cluster: true },
+        council: Council {
+            provider: Some(Provider::OpenAi),
+            url: Some("http://127.0.0.1:8000".into()),
+            model: Some("large".into()),
+            key_variable: Some("KEY".into()),
+            region: Some("eu-west-1".into()),
+            roles: [Role::Sceptic, Role::Judge].into(),
+            ..Council::default()
+        },
         telemetry: Telemetry { otlp: Some("http://127.0.0.1:4317".into()), ..Telemetry::default() },
         ..Config::default()
     }
@@ -49,7 +58,8 @@ fn the_schema_names_exactly_the_keys_of_the_types_and_of_the_default_file() {
     };
     let schema: BTreeSet<String> = KEYS.iter().map(|key| format!("{}.{}", key.section, key.name)).collect();
     assert_eq!(keys(&table_of(&everything_set())), schema);
-    let absent = ["close_below", "automatic_above", "bundle", "url", "otlp"];
+    let absent =
+        ["close_below", "automatic_above", "bundle", "url", "otlp", "provider", "model", "key_variable", "region"];
     let uncommented = absent
         .iter()
         .fold(DEFAULT_TOML.to_owned(), |text, key| text.replace(&format!("# {key} ="), &format!("{key} =")));
