@@ -8,7 +8,7 @@ use trailwarden_core::baseline;
 use trailwarden_core::case;
 use trailwarden_core::gather::is_worth_judging;
 use trailwarden_core::level::Severity;
-use trailwarden_core::negotiation::{Bounds, negotiate_deterministically};
+use trailwarden_core::negotiation::{Bounds, Terms, negotiate_deterministically};
 use trailwarden_core::time::{DAY_MS, HOUR_MS, MINUTE_MS, Timestamp};
 use trailwarden_pipeline::{Describer, Engine};
 use trailwarden_scorer::Scorer;
@@ -110,9 +110,9 @@ pub fn of_product(reader: &Reader, organisation: &Organisation, scorer: Option<&
     let numbers: BTreeMap<&str, u32> = dataset.accounts.iter().zip(0..).map(|(name, at)| (name.as_str(), at)).collect();
     let mut ended = Vec::new();
     each_of_product(reader, organisation, scorer, |case, incidents| {
-        let bounds = Bounds::default();
+        let terms = scorer.map_or_else(Terms::default, |scorer| scorer.terms(Bounds::default()));
         let (rules, vocabulary) = (reader.rules.rules(), &reader.vocabulary);
-        let judgement = negotiate_deterministically(case, rules, reader.registry(), vocabulary, &bounds);
+        let judgement = negotiate_deterministically(case, rules, reader.registry(), vocabulary, &terms);
         let account = numbers.get(case.account.as_str()).copied().unwrap_or(0);
         let first = case.first_event_time;
         ended.push(Timed {

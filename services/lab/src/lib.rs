@@ -10,6 +10,7 @@ pub mod reference;
 pub mod table;
 pub mod train;
 pub mod universe;
+pub mod weigh;
 
 use std::path::PathBuf;
 

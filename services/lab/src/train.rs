@@ -151,6 +151,8 @@ pub struct Trained {
     pub bundle: Bundle,
     /// By organisation and event: the margin of trees that never saw the organisation. NaN where the model abstains.
     pub out_of_fold: Vec<Vec<f64>>,
+    /// By fold: trees that never saw its organisations.
+    pub forests: BTreeMap<usize, Forest>,
 }
 
 /// An organisation and the fold whose campaigns it hosts.
@@ -160,7 +162,7 @@ pub struct Hosted<'a> {
     pub dataset: &'a Dataset,
 }
 
-/// Trains a bundle.
+/// Trains a bundle, all but the pool's weights, which rest on cases ([`crate::weigh`]).
 ///
 /// # Errors
 /// When there are fewer than two folds or one of them holds no attack.
@@ -172,6 +174,7 @@ pub fn train(
 ) -> Result<Trained, Error> {
     let folds: BTreeSet<usize> = organisations.iter().map(|hosted| hosted.fold).collect();
     let mut out_of_fold = vec![Vec::new(); organisations.len()];
+    let mut forests = BTreeMap::new();
     for fold in &folds {
         say(&format!("trees without the campaigns of fold {}", fold + 1));
         let others: Vec<&Dataset> =
@@ -180,6 +183,7 @@ pub fn train(
         for (hosted, margins) in organisations.iter().zip(&mut out_of_fold).filter(|(hosted, _)| hosted.fold == *fold) {
             *margins = self::margins(&forest, hosted.dataset);
         }
+        forests.insert(*fold, forest);
     }
     let calibration = calibrated(organisations, &out_of_fold)?;
     let cases = case_model(organisations, &out_of_fold, &calibration)?;
@@ -187,12 +191,12 @@ pub fn train(
     let all: Vec<&Dataset> = organisations.iter().map(|hosted| hosted.dataset).collect();
     let forest = trees(&all, options)?;
     let networks = if options.networks { Some(networks(organisations, &out_of_fold, options, say)?) } else { None };
-    let bundle = Bundle { schema: Schema::current(), origin, forest, calibration, networks, cases };
-    Ok(Trained { bundle, out_of_fold })
+    let bundle = Bundle { schema: Schema::current(), origin, forest, calibration, networks, cases, pool: None };
+    Ok(Trained { bundle, out_of_fold, forests })
 }
 
 /// What an attack event weighs where probabilities are learned: training holds more attacks than they are meant for.
-fn attack_weight<'a>(labels: impl Iterator<Item = &'a bool>) -> f64 {
+pub(crate) fn attack_weight<'a>(labels: impl Iterator<Item = &'a bool>) -> f64 {
     let (attacks, all) =
         labels.fold((0.0, 0.0), |(attacks, all), label| (attacks + f64::from(u8::from(*label)), all + 1.0));
     PREVALENCE / (1.0 - PREVALENCE) * (all - attacks) / f64::max(attacks, 1.0)
@@ -281,7 +285,7 @@ fn known_cases(dataset: &Dataset, margins: &[f64], calibration: &Isotonic, cases
 }
 
 /// What to add to log-odds so that their probabilities add up to the labels, by bisection.
-fn centring(log_odds: &[f64], labels: &[bool], weights: &[f64]) -> f64 {
+pub(crate) fn centring(log_odds: &[f64], labels: &[bool], weights: &[f64]) -> f64 {
     let surplus = |shift: f64| -> f64 {
         let rows = log_odds.iter().zip(labels).zip(weights);
         rows.map(|((log_odds, label), weight)| {

@@ -115,10 +115,10 @@ impl Universe {
             environment("ten accounts", 400_000, 0.10, 10, 240),
         ],
         measured: &[
-            environment("operational", 1_000_000, 0.023, 10, 2_000),
-            environment("simulated", 500_000, 0.05, 8, 2_100),
-            environment("public-like", 300_000, 0.031, 6, 2_200),
-            environment("rare", 1_000_000, 0.000_1, 10, 2_300),
+            environment("operational", 1_000_000, 0.023, 10, 3_000),
+            environment("simulated", 500_000, 0.05, 8, 3_100),
+            environment("public-like", 300_000, 0.031, 6, 3_200),
+            environment("rare", 1_000_000, 0.000_1, 10, 3_300),
         ],
     };
 

@@ -7,6 +7,7 @@ use std::fmt::Write;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use trailwarden_core::feature::{Feature, SCHEMA_VERSION};
+use trailwarden_core::negotiation::Weights;
 
 use crate::Error;
 use crate::calibration::Isotonic;
@@ -14,7 +15,7 @@ use crate::forest::Forest;
 use crate::network::{AutoencoderWeights, EncoderWeights};
 
 /// First bytes of a bundle file.
-pub const MAGIC: &[u8; 8] = b"TWBUNDL1";
+pub const MAGIC: &[u8; 8] = b"TWBUNDL2";
 /// A bundle is at most so large, in bytes.
 pub const BYTES_MAX: usize = 5_000_000;
 
@@ -30,6 +31,8 @@ pub struct Bundle {
     /// `None` where they add nothing.
     pub networks: Option<Networks>,
     pub cases: CaseModel,
+    /// What stage one's word, detections and claims weigh in a negotiation; `None` for the published priors.
+    pub pool: Option<Weights>,
 }
 
 /// A logistic regression from the events of a case to the probability that it is an attack. Its coefficients are learned
@@ -168,7 +171,11 @@ impl Bundle {
             return Err(Error::Schema { found: schema.version, expected: current.version });
         }
         let (bundle, rest) = postcard::take_from_bytes::<Self>(body).map_err(|_| Error::Bundle("is damaged"))?;
-        if !rest.is_empty() || bundle.forest.columns() != Feature::COUNT || !bundle.has_sound_numbers() {
+        if !rest.is_empty()
+            || bundle.forest.columns() != Feature::COUNT
+            || !bundle.has_sound_numbers()
+            || !bundle.pool.as_ref().is_none_or(Weights::are_sound)
+        {
             return Err(Error::Bundle("is damaged"));
         }
         Ok(bundle)

@@ -1,8 +1,10 @@
 //! The scorer: a bundle at work.
 
 use std::fmt;
+use std::sync::Arc;
 
 use trailwarden_core::feature::{Feature, FeatureVector};
+use trailwarden_core::negotiation::{Bounds, Terms, Weights};
 use trailwarden_core::sequence::Sequence;
 
 use crate::Error;
@@ -37,6 +39,7 @@ pub struct Scorer {
     calibration: Isotonic,
     networks: Option<Loaded>,
     cases: CaseModel,
+    pool: Option<Arc<Weights>>,
 }
 
 struct Loaded {
@@ -62,7 +65,7 @@ impl Scorer {
     /// # Errors
     /// As [`Bundle::from_bytes`]; and when networks do not fit their shapes.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        let Bundle { forest, calibration, networks, cases, .. } = Bundle::from_bytes(bytes)?;
+        let Bundle { forest, calibration, networks, cases, pool, .. } = Bundle::from_bytes(bytes)?;
         let networks = networks.map(|networks| {
             Ok::<_, Error>(Loaded {
                 encoder: Encoder::new(&networks.encoder)?,
@@ -73,7 +76,14 @@ impl Scorer {
                 to: networks.to,
             })
         });
-        Ok(Self { name: name(bytes), forest, calibration, networks: networks.transpose()?, cases })
+        Ok(Self {
+            name: name(bytes),
+            forest,
+            calibration,
+            networks: networks.transpose()?,
+            cases,
+            pool: pool.map(Arc::new),
+        })
     }
 
     /// The bundle's name: the start of its hash.
@@ -105,6 +115,11 @@ impl Scorer {
     /// Probability that a case is an attack, from those of its events.
     pub fn case_probability(&self, events: impl Iterator<Item = f64>) -> f64 {
         self.cases.probability(events)
+    }
+
+    /// The terms of negotiations about cases that this model weighed.
+    pub fn terms(&self, bounds: Bounds) -> Terms {
+        Terms { bounds, weights: self.pool.clone() }
     }
 
     /// What each feature adds to the log-odds that the trees give an event: exact Shapley values, largest first.

@@ -26,6 +26,7 @@ fn bundle() -> Bundle {
         calibration: Isotonic::fit(&[-2.0, 3.0], &[false, true], &[1.0, 1.0]).expect("two scores"),
         networks: None,
         cases: CaseModel { intercept: -1.0, maximum: 1.0, mass: 1.0 },
+        pool: None,
     }
 }
 

@@ -13,7 +13,7 @@ use trailwarden_core::api::Vocabulary;
 use trailwarden_core::case::Case;
 use trailwarden_core::gather::is_worth_judging;
 use trailwarden_core::level::{Severity, Verdict};
-use trailwarden_core::negotiation::machine::Step;
+use trailwarden_core::negotiation::exchange::Step;
 use trailwarden_core::negotiation::{Bounds, Negotiation, Route, freeze, pool};
 use trailwarden_core::plan::Playbook;
 use trailwarden_core::registry::Registry;
@@ -131,7 +131,7 @@ impl Trial {
         assert_eq!(pack.digest(), judgement.evidence_digest, "what is looked at is what was judged");
         let mut shown = pack.canonical_json().to_owned();
         let evidence = pack.evidence().clone();
-        let (mut negotiation, asks) = Negotiation::open(pack, handles, self.bounds);
+        let (mut negotiation, asks) = Negotiation::open(pack, handles, self.scanner.terms());
         let mut asks = VecDeque::from(asks);
         while let Some(ask) = asks.pop_front() {
             shown.push_str(&format!("\n{ask:?}"));

@@ -98,7 +98,7 @@ pub(super) fn grounded_claims(findings: &Findings) -> Vec<Standing> {
 }
 
 /// What of that stands after their rebuttal.
-pub(super) fn all_claims(evidence: &Evidence, findings: &Findings) -> Vec<Standing> {
+pub fn all_claims(evidence: &Evidence, findings: &Findings) -> Vec<Standing> {
     let standing = grounded_claims(findings);
     let played = rebuttal::open(&standing, evidence);
     rebuttal::surviving(&standing, &played)

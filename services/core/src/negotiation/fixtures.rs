@@ -1,6 +1,8 @@
 //! Cases for tests, built a signal at a time.
 
-use super::{Bounds, Judgement, negotiate_deterministically, score};
+use std::sync::Arc;
+
+use super::{Bounds, Judgement, Terms, Weights, negotiate_deterministically, score};
 use crate::activity::{Credential, Details, PrincipalKind};
 use crate::api::Vocabulary;
 use crate::case::{Case, Signal};
@@ -21,6 +23,9 @@ pub(super) struct Scene {
     pub(super) signals: Vec<Signal>,
     pub(super) registry: Registry,
     pub(super) bounds: Bounds,
+    /// The model's word on the case.
+    pub(super) learned: Option<f64>,
+    pub(super) weights: Option<Arc<Weights>>,
 }
 
 pub(super) fn rule(severity: Severity, tactic: &str, predicate: Option<&str>) -> Rule {
@@ -124,13 +129,17 @@ impl Scene {
             last_event_time: self.signals.last().expect("as above").event_time,
             signals: self.signals.clone(),
             further_event_ids: Vec::new(),
-            learned: None,
+            learned: self.learned,
             replaces: Vec::new(),
         }
     }
 
     pub(super) fn judged(&self) -> Judgement {
-        negotiate_deterministically(&self.case(), &self.rules, &self.registry, &Vocabulary::builtin(), &self.bounds)
+        negotiate_deterministically(&self.case(), &self.rules, &self.registry, &Vocabulary::builtin(), &self.terms())
+    }
+
+    pub(super) fn terms(&self) -> Terms {
+        Terms { bounds: self.bounds, weights: self.weights.clone() }
     }
 }
 

@@ -1,15 +1,17 @@
 //! The protocol's invariants, over random cases and hostile roles.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
 use super::brain::{self, Claim, Lean, Opinion, Pick, TechniqueClaim};
+use super::exchange::{Ask, Message, Question, Reply, Step};
 use super::fixtures::{CALLERS, Caller, Scene, resource, rule, single, user};
-use super::machine::{Ask, Message, Question, Reply, Step};
 use super::pool::{CAPS, Prior, logit};
 use super::predicate::{Predicate, Strength};
 use super::rebuttal::Play;
 use super::text::TextClass;
-use super::{Bounds, Brain, Judgement, Negotiation, Role, freeze, response};
+use super::{Bounds, Brain, Judgement, Negotiation, Role, Weights, freeze, response};
 use crate::api::Vocabulary;
 use crate::detection::RuleIndex;
 use crate::feature::Feature;
@@ -55,6 +57,22 @@ fn any_signal() -> impl Strategy<Value = Draw> {
     )
 }
 
+/// Sound ones, many of them heavier than any role's cap.
+fn any_weights() -> impl Strategy<Value = Weights> {
+    let weights = prop::collection::vec(0.0..8.0f64, Predicate::COUNT);
+    (-8.0..8.0f64, 0.0..2.0f64, prop::array::uniform5(0.0..3.0f64), weights).prop_map(
+        |(intercept, learned, severities, weights)| {
+            let signed = |(predicate, weight): (&Predicate, f64)| {
+                (predicate.name().to_owned(), if predicate.is_benign() { -weight } else { weight })
+            };
+            let predicates = Predicate::ALL.iter().zip(weights).map(signed).collect();
+            let weights = Weights { intercept, learned, severities, predicates };
+            assert!(weights.are_sound());
+            weights
+        },
+    )
+}
+
 fn any_scene() -> impl Strategy<Value = Scene> {
     let bounds = prop_oneof![
         Just(Bounds::default()),
@@ -71,9 +89,12 @@ fn any_scene() -> impl Strategy<Value = Scene> {
         bounds,
         prop::bool::weighted(0.2),
         prop::bool::weighted(0.2),
+        prop::option::of(0.0..1.0f64),
+        prop::option::of(any_weights()),
     )
-        .prop_map(|(rules, signals, bounds, is_automation, is_protected)| {
-            let mut scene = Scene { rules, bounds, ..Scene::default() };
+        .prop_map(|(rules, signals, bounds, is_automation, is_protected, learned, weights)| {
+            let weights = weights.map(Arc::new);
+            let mut scene = Scene { rules, bounds, learned, weights, ..Scene::default() };
             for (caller, mut matched, error, features, resources, agent, offset_ms) in signals {
                 matched.sort_unstable();
                 matched.dedup();
@@ -167,7 +188,7 @@ impl Hostile {
 
 fn opened(scene: &Scene) -> (Negotiation, Vec<Ask>) {
     let (pack, handles) = freeze(&scene.case(), &scene.rules, &scene.registry, &Vocabulary::builtin());
-    Negotiation::open(pack, handles, scene.bounds)
+    Negotiation::open(pack, handles, scene.terms())
 }
 
 /// Drives a negotiation to its end; also returns the messages. Fails when it asks more often than it may.
@@ -203,7 +224,8 @@ fn check_judgement(scene: &Scene, judgement: &Judgement) {
     assert!(judgement.severity >= floor(scene), "floor");
     assert!(judgement.probability > 0.0 && judgement.probability < 1.0);
     let (pack, handles) = freeze(&scene.case(), &scene.rules, &scene.registry, &Vocabulary::builtin());
-    let shift = logit(judgement.probability) - Prior::of(pack.evidence()).log_odds();
+    let prior = Prior::under(pack.evidence(), scene.weights.as_ref());
+    let shift = logit(judgement.probability) - prior.log_odds();
     let (low, high) = CAPS.iter().fold((0.0, 0.0), |(low, high), (_, down, up)| (low + down, high + up));
     assert!(shift >= low - 1e-6 && shift <= high + 1e-6, "capped influence: {shift}");
     if judgement.verdict == Verdict::Benign {

@@ -3,82 +3,30 @@
 //! It contains no model, no clock and no I/O: the same messages give the same judgement, in whatever order sealed
 //! opinions arrive. A role that does not answer, or not in form, is stood in for by its deterministic brain.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
-use super::brain::{self, Lean, Opinion, PICKS_MAX, Pick, Standing};
+use super::brain::{self, Lean, PICKS_MAX, Standing};
 use super::check::{Finding, Findings};
 use super::counterfactual;
 use super::evidence::{Evidence, EvidencePack, sha256_hex};
-use super::freeze::{Handles, freeze};
+use super::exchange::{Ask, Message, Question, Reply, Step};
+use super::freeze::Handles;
 use super::handle::Handle;
 use super::opinion::{grounded, rejection};
 use super::pool::{self, Prior};
-use super::rebuttal::{self, ATTACKS_PER_REBUTTAL_MAX, Attack, Play};
+use super::rebuttal::{self, ATTACKS_PER_REBUTTAL_MAX, Attack};
 use super::report;
 use super::response::{self, ACTIONS_MAX, PlanOption};
 use super::route::{Outcome, route};
-use super::{Bounds, Brain, Judgement, Reason, RejectedClaim, Role};
-use crate::api::Vocabulary;
-use crate::case::Case;
-use crate::detection::Rule;
+use super::{Brain, Judgement, Reason, RejectedClaim, Role, Terms};
 use crate::level::{Severity, Verdict};
 use crate::plan::{Action, Plan};
-use crate::registry::Registry;
 
 /// Roles that give a sealed opinion, in the order in which they are read.
 const SEALED: [Role; 3] = [Role::Analysis, Role::Context, Role::Sceptic];
-/// Roles that may attack what stands, each for its side.
-const REBUTTING: [Role; 2] = [Role::Analysis, Role::Sceptic];
-
-/// What the shell is to do next.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Step {
-    Ask(Ask),
-    Concluded(Box<Judgement>),
-}
-
-/// A question to a role.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Ask {
-    pub role: Role,
-    /// Of all that the role is shown; its answer must carry it.
-    pub input_digest: String,
-    pub question: Question,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub enum Question {
-    /// Claims from the role's part of the vocabulary.
-    Opinion,
-    /// Which of these attacks to play against claims that stand. Asked only on conflict, and once.
-    Rebut(Vec<Attack>),
-    /// Which way these surviving claims lean.
-    Lean(Vec<Standing>),
-    /// Which of these steps to propose.
-    Choose(Vec<PlanOption>),
-    /// One sentence on these surviving claims.
-    Report(Vec<Standing>),
-}
-
-/// A role's answer, as recorded.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Message {
-    pub role: Role,
-    pub brain: Brain,
-    pub input_digest: String,
-    pub reply: Reply,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub enum Reply {
-    Opinion(Opinion),
-    Rebuttal(Vec<Play>),
-    Lean(Lean),
-    Choice(Vec<Pick>),
-    Sentence(String),
-    /// Nobody answered in time or in form.
-    Missing,
-}
+/// Who may choose among its attacks. Analysis's are always played: a model that kept one back would let an innocent claim of
+/// another role stand, and lower a case by more than its own cap.
+const CHOOSING: Role = Role::Sceptic;
 
 /// A sealed opinion after the check.
 #[derive(Clone, Debug)]
@@ -111,7 +59,7 @@ struct Decision {
 pub struct Negotiation {
     pack: EvidencePack,
     handles: Handles,
-    bounds: Bounds,
+    terms: Terms,
     findings: Findings,
     prior: Prior,
     probability_deterministic: f64,
@@ -128,15 +76,16 @@ pub struct Negotiation {
 
 impl Negotiation {
     /// Opens a negotiation: the sealed opinions are asked for first.
-    pub fn open(pack: EvidencePack, handles: Handles, bounds: Bounds) -> (Self, Vec<Ask>) {
+    pub fn open(pack: EvidencePack, handles: Handles, terms: impl Into<Terms>) -> (Self, Vec<Ask>) {
+        let terms = terms.into();
         let findings = Findings::of(pack.evidence());
-        let prior = Prior::of(pack.evidence());
+        let prior = Prior::under(pack.evidence(), terms.weights.as_ref());
         let standing = brain::all_claims(pack.evidence(), &findings);
         let mut negotiation = Self {
             probability_deterministic: pool::probability(&prior, &standing, 0.0),
             pack,
             handles,
-            bounds,
+            terms,
             findings,
             prior,
             open: BTreeMap::new(),
@@ -158,7 +107,7 @@ impl Negotiation {
     /// What stage one alone makes of the case, before any role speaks: its probability, and the severity that this and the
     /// case's detections give.
     pub fn stage_one(&self) -> (f64, Severity) {
-        let probability = pool::probability(&self.prior, &[], 0.0);
+        let probability = pool::probability(&Prior::of(self.pack.evidence()), &[], 0.0);
         (probability, pool::severity(self.pack.evidence(), false, probability))
     }
 
@@ -167,7 +116,7 @@ impl Negotiation {
         self.ignored
     }
 
-    /// Takes an answer; returns what to do next (nothing while other sealed opinions or rebuttals are awaited).
+    /// Takes an answer; returns what to do next (nothing while other sealed opinions are awaited).
     pub fn apply(&mut self, message: Message) -> Vec<Step> {
         if self.open.get(&message.role) != Some(&message.input_digest) {
             self.ignored = self.ignored.saturating_add(1);
@@ -223,10 +172,6 @@ impl Negotiation {
                 return asks;
             }
         }
-        // Rebuttals are asked for at once, and awaited all.
-        if !self.open.is_empty() {
-            return Vec::new();
-        }
         let Some((judge, lean)) = &self.lean else {
             let standing = self.surviving();
             return vec![Step::Ask(self.ask(Role::Judge, Question::Lean(standing)))];
@@ -244,15 +189,20 @@ impl Negotiation {
         vec![Step::Ask(self.ask(Role::Reporter, Question::Report(standing)))]
     }
 
-    /// Asks each side that has an attack to play.
+    /// Asks who may choose, where there is something to choose from.
     fn ask_for_rebuttals(&mut self) -> Vec<Step> {
         self.rebuttals = Some(BTreeMap::new());
+        let own = self.open_to(CHOOSING);
+        match own.is_empty() {
+            true => Vec::new(),
+            false => vec![Step::Ask(self.ask(CHOOSING, Question::Rebut(own)))],
+        }
+    }
+
+    /// The attacks that a role may play.
+    fn open_to(&self, role: Role) -> Vec<Attack> {
         let open = rebuttal::open(&self.standing(), self.pack.evidence());
-        let sides = REBUTTING.into_iter().filter_map(|role| {
-            let own: Vec<Attack> = open.iter().copied().filter(|attack| attack.side() == role).collect();
-            (!own.is_empty()).then(|| Step::Ask(self.ask(role, Question::Rebut(own))))
-        });
-        sides.collect()
+        open.into_iter().filter(|attack| attack.side() == role).collect()
     }
 
     /// Grounded claims.
@@ -261,8 +211,10 @@ impl Negotiation {
     }
 
     fn played(&self) -> Vec<Attack> {
-        let rebuttals = self.rebuttals.iter().flat_map(BTreeMap::values);
-        rebuttals.flat_map(|rebutted| rebutted.played.iter().copied()).collect()
+        let chosen = self.rebuttals.iter().flat_map(BTreeMap::values);
+        let mut played: Vec<Attack> = chosen.flat_map(|rebutted| rebutted.played.iter().copied()).collect();
+        played.extend(self.open_to(Role::Analysis));
+        played
     }
 
     /// Grounded claims that stand after the rebuttal.
@@ -292,8 +244,7 @@ impl Negotiation {
 
     fn take_rebuttal(&mut self, message: Message) {
         let role = message.role;
-        let open = rebuttal::open(&self.standing(), self.pack.evidence());
-        let own: Vec<Attack> = open.into_iter().filter(|attack| attack.side() == role).collect();
+        let own = self.open_to(role);
         let (brain, plays) = match message.reply {
             Reply::Rebuttal(plays) => (message.brain, plays),
             _ => (Brain::Deterministic, brain::rebuttal(&own)),
@@ -347,7 +298,8 @@ impl Negotiation {
         let evidence = self.pack.evidence();
         let probability = pool::probability(&self.prior, &standing, judge);
         let severity = pool::severity(evidence, pool::is_corroborated(&self.findings), probability);
-        let verdict = pool::verdict(evidence, severity, probability, self.probability_deterministic, &self.bounds);
+        let verdict =
+            pool::verdict(evidence, severity, probability, self.probability_deterministic, &self.terms.bounds);
         let options = match verdict {
             Verdict::Malicious | Verdict::Suspicious => response::options(evidence, &self.handles),
             Verdict::Benign | Verdict::Insufficient => Vec::new(),
@@ -359,7 +311,7 @@ impl Negotiation {
     /// predicate still does.
     fn conclude_on(&self, evidence: &Evidence) -> (Verdict, Severity) {
         let findings = Findings::of(evidence);
-        let prior = Prior::of(evidence);
+        let prior = Prior::under(evidence, self.terms.weights.as_ref());
         let all: Vec<Standing> = brain::grounded_claims(&findings);
         let p_det = pool::probability(&prior, &brain::all_claims(evidence, &findings), 0.0);
         let mut standing = Vec::with_capacity(all.len());
@@ -375,7 +327,7 @@ impl Negotiation {
         let judge = self.lean.as_ref().map_or(0.0, |(brain, lean)| lean_weight(brain, *lean));
         let p = pool::probability(&prior, &standing, judge);
         let severity = pool::severity(evidence, pool::is_corroborated(&findings), p);
-        (pool::verdict(evidence, severity, p, p_det, &self.bounds), severity)
+        (pool::verdict(evidence, severity, p, p_det, &self.terms.bounds), severity)
     }
 
     /// What would be played on other evidence: all that may be, by a side for which code answered; of what a model played,
@@ -418,7 +370,7 @@ impl Negotiation {
         brains.push((Role::Reporter, reporter));
         let route = route(
             evidence,
-            &self.bounds,
+            &self.terms.bounds,
             &Outcome {
                 verdict: decision.verdict,
                 probability: decision.probability,
@@ -475,42 +427,4 @@ fn lean_weight(brain: &Brain, lean: Lean) -> f64 {
 fn cited(claim: &Standing) -> String {
     let handles: Vec<String> = claim.evidence.iter().map(Handle::to_string).collect();
     format!("{} {:?} {};", claim.predicate.name(), claim.strength, handles.join(","))
-}
-
-/// Freezes a case and lets the deterministic brains negotiate it to the end.
-pub fn negotiate_deterministically(
-    case: &Case,
-    rules: &[Rule],
-    registry: &Registry,
-    vocabulary: &Vocabulary,
-    bounds: &Bounds,
-) -> Judgement {
-    let (pack, handles) = freeze(case, rules, registry, vocabulary);
-    let (negotiation, asks) = Negotiation::open(pack, handles, *bounds);
-    negotiate(negotiation, asks, Negotiation::deterministic_answer)
-}
-
-/// Drives a negotiation that was just opened to its end, one question after the other. An answer to another question than
-/// the one that was asked counts as none.
-pub fn negotiate(
-    mut negotiation: Negotiation,
-    asks: Vec<Ask>,
-    mut answer: impl FnMut(&Negotiation, &Ask) -> Message,
-) -> Judgement {
-    let mut asks = VecDeque::from(asks);
-    loop {
-        let ask =
-            asks.pop_front().expect("until it concludes, every stage but a waiting one asks, and none waits here");
-        let mut message = answer(&negotiation, &ask);
-        if message.role != ask.role || message.input_digest != ask.input_digest {
-            let Ask { role, input_digest, .. } = ask;
-            message = Message { role, brain: Brain::Deterministic, input_digest, reply: Reply::Missing };
-        }
-        for step in negotiation.apply(message) {
-            match step {
-                Step::Ask(ask) => asks.push_back(ask),
-                Step::Concluded(judgement) => return *judgement,
-            }
-        }
-    }
 }

@@ -7,7 +7,9 @@
 pub mod brain;
 pub mod check;
 mod counterfactual;
+mod drive;
 pub mod evidence;
+pub mod exchange;
 mod freeze;
 pub mod handle;
 pub mod machine;
@@ -23,6 +25,7 @@ mod selection;
 pub mod tactic;
 pub mod text;
 mod unusual;
+pub mod weights;
 
 #[cfg(test)]
 mod calibration_tests;
@@ -31,12 +34,16 @@ mod fixtures;
 #[cfg(test)]
 mod invariant_tests;
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
+pub use drive::{negotiate, negotiate_deterministically};
 pub use freeze::{Handles, freeze};
-pub use machine::{Negotiation, negotiate, negotiate_deterministically};
+pub use machine::Negotiation;
 pub use response::PlanOption;
 pub use score::{event_score, joined, level};
+pub use weights::Weights;
 
 use crate::level::{Severity, Verdict};
 use crate::plan::Plan;
@@ -137,6 +144,20 @@ pub struct Bounds {
     pub act_from_without_models: Option<f64>,
     /// Labelled cases that the bounds rest on; 0 for bounds set by hand.
     pub labelled_cases: u32,
+}
+
+/// What a negotiation is held under.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Terms {
+    pub bounds: Bounds,
+    /// Of the pool, where a model gave its word on the case; without them the published priors.
+    pub weights: Option<Arc<Weights>>,
+}
+
+impl From<Bounds> for Terms {
+    fn from(bounds: Bounds) -> Self {
+        Self { bounds, weights: None }
+    }
 }
 
 impl Bounds {

@@ -1,13 +1,17 @@
 //! The pool: from surviving claims to one probability, a severity, a verdict and a route.
 //!
-//! Log-odds of the case = stage one's prior + what each role adds, capped. Until labelled cases exist, every number
-//! here is a published prior; [`super::score::PRIORS`] says what detections are worth and the vocabulary what claims are.
+//! Log-odds of the case = stage one's prior + what each role adds, capped. Where a model gave its word on the case, the
+//! bundle's fitted [`Weights`] say what everything is worth; where it abstains, a table of published priors does:
+//! [`super::score::PRIORS`] for detections and the vocabulary for claims.
+
+use std::sync::Arc;
 
 use super::brain::{Lean, Standing};
 use super::check::Findings;
 use super::evidence::Evidence;
 use super::predicate::Predicate;
 use super::score::prior;
+use super::weights::{DETECTIONS_MAX, Weights};
 use super::{Bounds, Role};
 use crate::level::{Severity, Verdict};
 
@@ -44,14 +48,34 @@ pub(super) fn sigmoid(log_odds: f64) -> f64 {
 pub struct Prior {
     /// Of the most probable event.
     pub maximum: f64,
-    /// Of detections that are not on that event: (index of the detection, log-odds).
+    /// Of detections that are not in that: (index of the detection, log-odds).
     pub further: Vec<(usize, f64)>,
+    /// What claims weigh, where that was fitted; `maximum` is the model's word alone then, and all detections are further.
+    pub(super) weights: Option<Arc<Weights>>,
 }
 
 impl Prior {
+    /// Under fitted weights where there are any and the model gave its word; else by the published priors.
+    pub fn under(evidence: &Evidence, weights: Option<&Arc<Weights>>) -> Self {
+        let (Some(weights), Some(milli)) = (weights, evidence.learned_milli) else {
+            return Self::of(evidence);
+        };
+        let mut counted = [0; Severity::ALL.len()];
+        let further = evidence.active().map(|detection| {
+            let severity = detection.severity as usize;
+            counted[severity] += 1;
+            let counts = counted[severity] <= DETECTIONS_MAX;
+            (detection.handle.index(), if counts { weights.severities[severity] } else { 0.0 })
+        });
+        let further = further.collect();
+        let maximum = weights.intercept + weights.learned * Weights::log_odds(f64::from(milli) / 1000.0);
+        Self { maximum, further, weights: Some(weights.clone()) }
+    }
+
+    /// By the published priors.
     pub fn of(evidence: &Evidence) -> Self {
         let Some(top) = evidence.carrying() else {
-            return Self { maximum: logit(PROBABILITY_MIN), further: Vec::new() };
+            return Self { maximum: logit(PROBABILITY_MIN), further: Vec::new(), weights: None };
         };
         let probability = evidence.stage_one();
         let mut others: Vec<_> =
@@ -66,7 +90,7 @@ impl Prior {
             room -= log_odds;
             share /= 2.0;
         }
-        Self { maximum: logit(probability.clamp(PROBABILITY_MIN, 1.0 - PROBABILITY_MIN)), further }
+        Self { maximum: logit(probability.clamp(PROBABILITY_MIN, 1.0 - PROBABILITY_MIN)), further, weights: None }
     }
 
     pub fn log_odds(&self) -> f64 {
@@ -81,9 +105,13 @@ impl Prior {
 
 /// What each claim adds, in the order of `standing`, in log-odds.
 ///
-/// A predicate counts once over all roles. A role's claims of one direction are related facts, so the strongest counts
-/// in full and each further one half of the one before; the sum is capped, and a cap is shared in proportion.
-pub fn contributions(standing: &[Standing]) -> Vec<f64> {
+/// A predicate counts once over all roles. By the published priors a role's claims of one direction are related facts, so the
+/// strongest counts in full and each further one half of the one before; fitted weights know of each other. The sum is
+/// capped, and a cap is shared in proportion.
+pub fn contributions(prior: &Prior, standing: &[Standing]) -> Vec<f64> {
+    let weights = prior.weights.as_deref();
+    let weight = |claim: &Standing| weight(claim, weights);
+    let halved = if weights.is_some() { 1.0 } else { 2.0 };
     let mut added = vec![0.0; standing.len()];
     for (role, low, high) in CAPS {
         for benign in [false, true] {
@@ -98,7 +126,7 @@ pub fn contributions(standing: &[Standing]) -> Vec<f64> {
             let mut share = 1.0;
             for index in &mine {
                 added[*index] = weight(&standing[*index]) * share;
-                share /= 2.0;
+                share /= halved;
             }
             let sum: f64 = mine.iter().map(|index| added[*index]).sum();
             let capped = sum.clamp(low, high);
@@ -112,9 +140,10 @@ pub fn contributions(standing: &[Standing]) -> Vec<f64> {
     added
 }
 
-fn weight(claim: &Standing) -> f64 {
+fn weight(claim: &Standing, weights: Option<&Weights>) -> f64 {
     let definition = claim.predicate.definition();
-    if claim.strength < definition.strength { definition.weight / 2.0 } else { definition.weight }
+    let weight = weights.map_or(definition.weight, |weights| weights.of(claim.predicate));
+    if claim.strength < definition.strength { weight / 2.0 } else { weight }
 }
 
 /// What a judge's lean adds, in log-odds.
@@ -129,7 +158,7 @@ pub fn lean_weight(lean: Lean) -> f64 {
 
 /// The pooled probability.
 pub fn probability(prior: &Prior, standing: &[Standing], judge: f64) -> f64 {
-    sigmoid(prior.log_odds() + contributions(standing).iter().sum::<f64>() + judge)
+    sigmoid(prior.log_odds() + contributions(prior, standing).iter().sum::<f64>() + judge)
 }
 
 /// How bad the case is.

@@ -194,7 +194,7 @@ fn event_ids(evidence: &Evidence, handles: &Handles, cited: &[Handle]) -> Vec<St
 pub(super) fn reasons(evidence: &Evidence, handles: &Handles, prior: &Prior, standing: &[Standing]) -> Vec<Reason> {
     let mut shares = shares(evidence, prior);
     let mut reasons = Vec::new();
-    for (claim, added) in standing.iter().zip(contributions(standing)) {
+    for (claim, added) in standing.iter().zip(contributions(prior, standing)) {
         let mut weight = added;
         let mut cited = claim.evidence.clone();
         let mut titles: Vec<String> = Vec::new();
@@ -291,8 +291,12 @@ fn learned(evidence: &Evidence, event: &Event) -> String {
     }
 }
 
-/// The part of the most probable event's log-odds above an ordinary one that its detections explain.
+/// The part of the most probable event's log-odds above an ordinary one that its detections explain; none under fitted
+/// weights, where each detection weighs for itself.
 fn by_detections(evidence: &Evidence, prior_odds: &Prior) -> f64 {
+    if prior_odds.weights.is_some() {
+        return 0.0;
+    }
     let above = prior_odds.maximum_above_ordinary();
     let detected = evidence.carrying().map_or(0.0, |event| event_score(evidence.severities(event)));
     if detected <= 0.0 {

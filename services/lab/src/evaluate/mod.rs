@@ -25,6 +25,7 @@ use crate::table::{
 };
 use crate::train::{self, Hosted, Options, Trained};
 use crate::universe::{self, FOLDS, Organisation, PREVALENCE, Universe};
+use crate::weigh;
 
 use models::{Detector, Models};
 use pool::Pool;
@@ -35,17 +36,38 @@ pub use stage_two::stage_two;
 const RELIABILITY_BINS: usize = 10;
 
 /// Generates the training organisations, each with its fold.
-fn training(reader: &Reader, universe: &Universe, say: &dyn Fn(&str)) -> Result<Vec<(usize, Dataset)>, Error> {
+fn training(reader: &Reader, universe: &Universe, say: &dyn Fn(&str)) -> Result<Vec<(usize, Organisation)>, Error> {
     let all = universe.training().enumerate();
     all.map(|(number, (fold, settings, with_sequences))| {
         say(&format!("training organisation {} of {}", number + 1, FOLDS * universe.training.len()));
-        Ok((fold, Organisation::generate(reader, &settings, with_sequences)?.dataset))
+        Ok((fold, Organisation::generate(reader, &settings, with_sequences)?))
     })
     .collect()
 }
 
-fn hosted(organisations: &[(usize, Dataset)]) -> impl Iterator<Item = Hosted<'_>> {
-    organisations.iter().map(|(fold, dataset)| Hosted { fold: *fold, dataset })
+/// Trains on organisations, the pool's weights included.
+fn trained(
+    reader: &Reader,
+    organisations: &[(usize, &Organisation)],
+    origin: Origin,
+    options: &Options,
+    say: &dyn Fn(&str),
+) -> Result<Trained, Error> {
+    let mut trained = train::train(&hosted(organisations), origin, options, say)?;
+    say("the pool's weights");
+    trained.bundle.pool = weigh::fit(reader, organisations, &trained)?;
+    Ok(trained)
+}
+
+fn hosted<'a>(organisations: &[(usize, &'a Organisation)]) -> Vec<Hosted<'a>> {
+    let each = organisations.iter();
+    each.map(|(fold, organisation)| Hosted { fold: *fold, dataset: &organisation.dataset }).collect()
+}
+
+/// All organisations but those of one fold.
+fn without(fold: usize, organisations: &[(usize, Organisation)]) -> Vec<(usize, &Organisation)> {
+    let others = organisations.iter().filter(|(of, _)| *of != fold);
+    others.map(|(of, organisation)| (*of, organisation)).collect()
 }
 
 /// Trains a bundle from nothing.
@@ -55,14 +77,15 @@ fn hosted(organisations: &[(usize, Dataset)]) -> impl Iterator<Item = Hosted<'_>
 pub fn bundle(universe: &Universe, options: &Options, say: &dyn Fn(&str)) -> Result<Trained, Error> {
     let reader = Reader::new()?;
     let organisations = training(&reader, universe, say)?;
-    let events: usize = organisations.iter().map(|(_, dataset)| dataset.len()).sum();
+    let organisations: Vec<_> = organisations.iter().map(|(fold, organisation)| (*fold, organisation)).collect();
+    let events: usize = organisations.iter().map(|(_, organisation)| organisation.dataset.len()).sum();
     let origin = Origin {
         generator: generate::digest(),
         seeds: universe.training().map(|(_, settings, _)| settings.seed).collect(),
         events: events as u64,
         prevalence: PREVALENCE,
     };
-    train::train(&hosted(&organisations).collect::<Vec<_>>(), origin, options, say)
+    trained(&reader, &organisations, origin, options, say)
 }
 
 /// Measures everything. `real` holds logs of a real account that are known to be innocent, if there are any.
@@ -82,8 +105,7 @@ pub fn evaluate(
     let training = training(&reader, universe, say)?;
     for fold in 0..FOLDS {
         say(&format!("fold {} of {FOLDS}", fold + 1));
-        let others: Vec<Hosted<'_>> = hosted(&training).filter(|hosted| hosted.fold != fold).collect();
-        let models = Models::fit(&others, options, say)?;
+        let models = Models::fit(&reader, &without(fold, &training), options, say)?;
         for (place, (environment, pool)) in environments.iter().zip(&mut pools).enumerate() {
             say(&format!("{} organisation", environment.name));
             let organisation = Organisation::generate(&reader, &environment.settings(fold), true)?;

@@ -10,7 +10,7 @@ use trailwarden_scorer::forest::Forest;
 use trailwarden_scorer::network::{Autoencoder, Encoder};
 
 use crate::Error;
-use crate::dataset::{Dataset, Meta, RAW_COLUMNS};
+use crate::dataset::{Dataset, Meta, RAW_COLUMNS, Reader};
 use crate::reference::{
     IsolationForest, IsolationOptions, LogisticOptions, LogisticRegression, TrainedTrees, TreeOptions,
     first_seen_scores, forest_on, rarity_scores,
@@ -18,6 +18,9 @@ use crate::reference::{
 
 use crate::table::Kind;
 use crate::train::{self, Hosted, Options, Sample, trees_on};
+use crate::universe::Organisation;
+
+use super::{hosted, trained};
 
 /// A detector of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -215,8 +218,14 @@ impl Models {
     ///
     /// # Errors
     /// When there is nothing to learn from.
-    pub(super) fn fit(hosted: &[Hosted<'_>], options: &Options, say: &dyn Fn(&str)) -> Result<Self, Error> {
-        let trained = train::train(hosted, Origin::default(), options, say)?;
+    pub(super) fn fit(
+        reader: &Reader,
+        organisations: &[(usize, &Organisation)],
+        options: &Options,
+        say: &dyn Fn(&str),
+    ) -> Result<Self, Error> {
+        let trained = trained(reader, organisations, Origin::default(), options, say)?;
+        let hosted = hosted(organisations);
         let organisations: &[&Dataset] = &hosted.iter().map(|hosted| hosted.dataset).collect::<Vec<_>>();
         let scorer = Scorer::from_bytes(&trained.bundle.to_bytes()?)?;
         let shipped = Scorer::from_bytes(&trained.bundle.to_bytes()?)?.without_networks();
@@ -234,7 +243,7 @@ impl Models {
             Some(&sample.weights),
             LogisticOptions::default(),
         )?;
-        let raw = RawModel::fit(hosted, options.thinning)?;
+        let raw = RawModel::fit(&hosted, options.thinning)?;
         let mut blind = sample.clone();
         blind.rows = without_error_codes(&blind.rows);
         let without_error_codes = trees_on(&blind, options.trees)?;

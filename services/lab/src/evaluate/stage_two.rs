@@ -1,6 +1,7 @@
 //! `lab evaluate --stage 2`: what a council makes of the cases that stage one raises, on the headline's organisations:
 //! campaigns and organisations that the model never saw.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rand::seq::IndexedRandom;
@@ -11,9 +12,9 @@ use trailwarden_core::hash::hash64;
 use trailwarden_core::level::{Severity, Verdict};
 use trailwarden_core::negotiation::brain::{self, Claim, Lean, Opinion};
 use trailwarden_core::negotiation::evidence::EvidencePack;
-use trailwarden_core::negotiation::machine::{Ask, Message, Question, Reply};
+use trailwarden_core::negotiation::exchange::{Ask, Message, Question, Reply};
 use trailwarden_core::negotiation::predicate::{Predicate, Strength};
-use trailwarden_core::negotiation::{Bounds, Brain, Judgement, Negotiation, freeze, negotiate};
+use trailwarden_core::negotiation::{Bounds, Brain, Judgement, Negotiation, Terms, freeze, negotiate};
 use trailwarden_scorer::Scorer;
 use trailwarden_scorer::bundle::Origin;
 
@@ -22,10 +23,10 @@ use crate::cases::each_of_product;
 use crate::dataset::Reader;
 use crate::generate;
 use crate::table::{Council, Scope, StageTwo};
-use crate::train::{self, Hosted, Options};
+use crate::train::Options;
 use crate::universe::{FOLDS, Organisation, Phase, Universe};
 
-use super::{hosted, training};
+use super::{trained, training, without};
 
 /// From here on a person is called.
 const RAISED: Severity = Severity::Medium;
@@ -65,43 +66,75 @@ pub fn stage_two(
     let options = Options { networks: false, ..options.clone() };
     for fold in 0..FOLDS {
         say(&format!("fold {} of {FOLDS}", fold + 1));
-        let others: Vec<Hosted<'_>> = hosted(&training).filter(|hosted| hosted.fold != fold).collect();
-        let trained = train::train(&others, Origin::default(), &options, say)?;
+        let trained = trained(&reader, &without(fold, &training), Origin::default(), &options, say)?;
         let scorer = Scorer::from_bytes(&trained.bundle.to_bytes()?)?;
         let settings = environment.settings(fold);
         let organisation = Organisation::generate(&reader, &settings, false)?;
         told.seeds.push(settings.seed);
         told.events += organisation.dataset.len() as u64;
         say("cases");
+        let mut fates: [Fates; COUNCILS.len()] = Default::default();
         each_of_product(&reader, &organisation, Some(&scorer), |case, incidents| {
             // Before the first attack nothing is measured: the model's threshold may come from there.
             if Phase::of(organisation.dataset.first, case.first_event_time) == Phase::Test {
-                judge(&reader, case, !incidents.is_empty(), &bounds, elapsed, &mut told.councils);
+                let councils = told.councils.iter_mut().zip(&mut fates);
+                judge(&reader, case, &incidents, &scorer.terms(bounds), elapsed, councils);
             }
         })?;
+        for (council, fates) in told.councils.iter_mut().zip(fates) {
+            fates.listed.count(&mut council.listed);
+            fates.raised.count(&mut council.raised);
+        }
     }
     Ok(told)
 }
 
+/// What is left of each attack of an organisation: whether any case of it is.
+#[derive(Default)]
+struct Attacks(BTreeMap<u32, bool>);
+
+#[derive(Default)]
+struct Fates {
+    listed: Attacks,
+    raised: Attacks,
+}
+
+impl Attacks {
+    fn add(&mut self, incidents: &[u32], is_left: bool) {
+        for incident in incidents {
+            *self.0.entry(*incident).or_default() |= is_left;
+        }
+    }
+
+    fn count(&self, scope: &mut Scope) {
+        scope.attacks += self.0.len() as u64;
+        scope.attacks_lost += self.0.values().filter(|is_left| !**is_left).count() as u64;
+    }
+}
+
 /// Has every council judge a case.
-fn judge(
+fn judge<'a>(
     reader: &Reader,
     case: &Case,
-    is_true: bool,
-    bounds: &Bounds,
+    incidents: &[u32],
+    terms: &Terms,
     elapsed: &dyn Fn() -> Duration,
-    councils: &mut [Council],
+    councils: impl Iterator<Item = (&'a mut Council, &'a mut Fates)>,
 ) {
-    for ((_, answer), council) in COUNCILS.into_iter().zip(councils) {
+    let is_true = !incidents.is_empty();
+    for ((_, answer), (council, fates)) in COUNCILS.into_iter().zip(councils) {
         let began = elapsed();
         let (pack, handles) = freeze(case, reader.rules.rules(), reader.registry(), &reader.vocabulary);
-        let (negotiation, asks) = Negotiation::open(pack, handles, *bounds);
+        let (negotiation, asks) = Negotiation::open(pack, handles, terms.clone());
         let (_, stage_one) = negotiation.stage_one();
         let judgement = negotiate(negotiation, asks, answer);
         council.seconds += elapsed().saturating_sub(began).as_secs_f64();
+        let is_closed = judgement.verdict == Verdict::Benign;
         count(&mut council.listed, is_true, stage_one, &judgement);
+        fates.listed.add(incidents, !is_closed);
         if stage_one >= RAISED {
             count(&mut council.raised, is_true, stage_one, &judgement);
+            fates.raised.add(incidents, !is_closed && judgement.severity >= RAISED);
         }
     }
 }
@@ -109,14 +142,16 @@ fn judge(
 /// Counts what became of a case.
 fn count(scope: &mut Scope, is_true: bool, stage_one: Severity, judgement: &Judgement) {
     let is_closed = judgement.verdict == Verdict::Benign;
+    let is_lowered = !is_closed && judgement.severity < stage_one;
     if is_true {
         scope.true_cases += 1;
         scope.true_closed += u64::from(is_closed);
-        scope.true_sunk += u64::from(!is_closed && stage_one >= RAISED && judgement.severity < RAISED);
+        scope.true_lowered += u64::from(is_lowered);
+        scope.true_sunk += u64::from(is_lowered && stage_one >= RAISED && judgement.severity < RAISED);
     } else {
         scope.false_cases += 1;
         scope.false_closed += u64::from(is_closed);
-        scope.false_lowered += u64::from(!is_closed && judgement.severity < stage_one);
+        scope.false_lowered += u64::from(is_lowered);
         scope.false_raised += u64::from(judgement.severity > stage_one);
     }
 }

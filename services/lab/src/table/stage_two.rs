@@ -50,8 +50,14 @@ pub struct Scope {
     pub true_cases: u64,
     /// Closed as benign.
     pub true_closed: u64,
-    /// Not closed, from medium or above to below.
+    /// Not closed, of less severity than stage one gave.
+    pub true_lowered: u64,
+    /// Of those: from medium or above to below.
     pub true_sunk: u64,
+    /// Attacks with at least one case here.
+    pub attacks: u64,
+    /// Those of which no case is left: all closed, or below medium where stage one had put them above.
+    pub attacks_lost: u64,
 }
 
 impl Scope {
@@ -63,6 +69,11 @@ impl Scope {
     /// True cases closed or sunk below medium, of all true ones; `None` without any.
     pub fn lost(&self) -> Option<f64> {
         share(self.true_closed + self.true_sunk, self.true_cases)
+    }
+
+    /// Attacks of which no case is left, of all; `None` without any.
+    pub fn attacks_lost(&self) -> Option<f64> {
+        share(self.attacks_lost, self.attacks)
     }
 }
 
@@ -99,8 +110,11 @@ pub fn stage_two_markdown(told: &StageTwo) -> String {
             "raised further",
             "True cases",
             "closed",
+            "lowered",
             "sunk below medium",
             "lost",
+            "Attacks",
+            "with no case left",
         ];
         table(&mut out, &head, told.councils.iter().map(|council| row(&council.name, &of(council))));
     }
@@ -137,7 +151,10 @@ fn row(name: &str, scope: &Scope) -> Vec<String> {
         count(scope.false_raised),
         count(scope.true_cases),
         count(scope.true_closed),
+        count(scope.true_lowered),
         count(scope.true_sunk),
         part(scope.lost()),
+        count(scope.attacks),
+        part(scope.attacks_lost()),
     ]
 }
