@@ -60,9 +60,8 @@ fn scenarios_are_what_they_are_meant_to_be() {
     assert_eq!(found("exposure").verdict, Verdict::Suspicious);
     let quiet = found("housekeeping");
     assert!(quiet.verdict == Verdict::Benign && quiet.is_closed);
-    // What the model alone raises and fitted weights do not carry to suspicion: left open, so closing it would show.
     let foreign = found("foreign region");
-    assert!(foreign.is_learned && foreign.verdict == Verdict::Insufficient && !foreign.is_closed);
+    assert!(foreign.is_learned && foreign.verdict >= Verdict::Suspicious);
 }
 
 #[test]

@@ -8,8 +8,10 @@ use trailwarden_proto::v1::{CaseTransition, TransitionKind};
 use trailwarden_proto::{convert, v1, wire};
 
 use super::*;
+use crate::builder::{Answer, Request};
 use crate::fixtures::Counting;
 use crate::mortal::Mortal;
+use crate::supervision::Worker;
 
 const PARTITIONS: u16 = 4;
 const GRAVE: &str = "00000000-0000-4000-8000-000000000001";
@@ -268,6 +270,18 @@ fn dying_at_any_step_changes_no_log() {
         }
     }
     assert!(deaths > 20, "{deaths} steps to die at");
+}
+
+/// A request that its caller repeats may reach a builder that was built anew and has folded nothing yet.
+#[tokio::test]
+async fn a_builder_built_anew_is_not_told_that_nothing_is_missing() {
+    let Office { tenant, ground, bench, bus, metrics, .. } = office(Arc::new(memory().await), Readiness::default());
+    let (floors, shards) = (Arc::new(Floors::new(PARTITIONS)), Shards::new(Vec::new(), &bench));
+    let mut builder = Builder::new(Site { tenant, ground, bus, shards, floors, suspects: Arc::default(), metrics });
+    let mut nothing = async |after| builder.begin(Request::Nothing { partition: 0, after, until: 9 }).await;
+    assert_eq!(nothing(5).await, Answer::Behind(0));
+    assert_eq!(nothing(0).await, Answer::At(9));
+    assert_eq!(nothing(0).await, Answer::Behind(9), "said twice, it is behind nothing any more");
 }
 
 /// More waits than is read at once, behind a message of another partition.

@@ -277,6 +277,15 @@ fn foreign_region() -> Scenario {
         "tags": tags("shop")
     });
     script.call(&bot, "codecommit", "CreateRepository", parameters);
+    // With what rules see too, it is enough for suspicion by the fitted weights.
+    let parameters = json!({
+        "logGroupName": "/edge",
+        "filterName": "all",
+        "filterPattern": "",
+        "destinationArn": format!("arn:aws:logs:sa-east-1:{STRANGER}:destination:all")
+    });
+    script.call(&bot, "logs", "PutSubscriptionFilter", parameters);
+    script.call(&bot, "iam", "CreateAccessKey", json!({"userName": "lobby-screen"}));
     script.refused(
         &bot,
         "ec2",

@@ -280,17 +280,20 @@ mod tests {
     use super::super::tests::{config, full, now, reader, record, request};
     use super::*;
 
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn room_is_taken_by_what_is_not_durable_and_by_nothing_else() {
+    /// An ingest whose batches go to `bus`, by tasks that end with `tasks`.
+    fn ingest(bus: Arc<dyn Bus>, tasks: &mut JoinSet<()>) -> Ingest {
         let measures = telemetry::quiet("collector").unwrap();
         let clock: Clock = Arc::new(now);
-        let metrics = measures.metrics().clone();
-        let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
-        let full = full(usize::MAX).await;
-        let bus = Arc::clone(&full) as Arc<dyn Bus>;
+        let (metrics, stop) = (measures.metrics().clone(), CancellationToken::new());
         let config = config(Duration::from_secs(3_600));
-        let batcher = Batcher::start(&config, &bus, (&clock, &metrics), &stop, &mut tasks);
-        let mut ingest = Ingest::new(reader(), batcher, Arc::default(), (clock, metrics), stop.clone());
+        let batcher = Batcher::start(&config, &bus, (&clock, &metrics), &stop, tasks);
+        Ingest::new(reader(), batcher, Arc::default(), (clock, metrics), stop)
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn room_is_taken_by_what_is_not_durable_and_by_nothing_else() {
+        let (full, mut tasks) = (full(usize::MAX).await, JoinSet::new());
+        let mut ingest = ingest(Arc::clone(&full) as Arc<dyn Bus>, &mut tasks);
         // For one small request.
         let room = Arc::new(Semaphore::new(1));
         Arc::get_mut(&mut ingest.0).unwrap().live.in_flight = Arc::clone(&room);
@@ -311,15 +314,8 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn history_that_nobody_takes_holds_up_nothing_that_is_live() {
-        let measures = telemetry::quiet("collector").unwrap();
-        let clock: Clock = Arc::new(now);
-        let metrics = measures.metrics().clone();
-        let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
-        let full = full(usize::MAX).await;
-        let bus = Arc::clone(&full) as Arc<dyn Bus>;
-        let config = config(Duration::from_secs(3_600));
-        let batcher = Batcher::start(&config, &bus, (&clock, &metrics), &stop, &mut tasks);
-        let mut ingest = Ingest::new(reader(), batcher, Arc::default(), (clock, metrics), stop.clone());
+        let (full, mut tasks) = (full(usize::MAX).await, JoinSet::new());
+        let mut ingest = ingest(Arc::clone(&full) as Arc<dyn Bus>, &mut tasks);
         Arc::get_mut(&mut ingest.0).unwrap().history = Room::new(1, 1);
         let take = |lane, number: u64| {
             let shared = Arc::clone(&ingest.0);
