@@ -5,15 +5,17 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use futures::future::join_all;
 use tokio::time::{Instant, timeout};
+use trailwarden_core::negotiation::brain::Lean;
 use trailwarden_core::negotiation::exchange::{Ask, Message, Question, Reply, Step};
 use trailwarden_core::negotiation::{Brain, Judgement, Negotiation};
 use trailwarden_models::{self as models, Error, Model, Usage, ask_typed};
 
+use super::advice;
 use super::allowance::Allowance;
 use super::answer::{Answer, ChoiceAnswer, LeanAnswer, OpinionAnswer, RebuttalAnswer, ReportAnswer};
 use super::question::Prompt;
 use super::transcript::MODEL_BYTES_MAX;
-use super::{Call, Ended, Panel, RAW_BYTES_MAX, Round, Transcript, VERSION};
+use super::{Call, Ended, Local, Panel, RAW_BYTES_MAX, Round, Transcript, VERSION};
 
 /// Drives a negotiation that was just opened to its end. Questions that are open at once are asked at once.
 ///
@@ -50,25 +52,57 @@ struct Sitting<'a> {
 impl Sitting<'_> {
     /// The answer to a question, and the calls that led to it.
     async fn answer(&self, negotiation: &Negotiation, ask: &Ask) -> (Message, Vec<Call>) {
-        let Some(prompt) = self.panel.prompts.get(&ask.role) else {
-            return (negotiation.deterministic_answer(ask), Vec::new());
+        let calls = Mutex::default();
+        let mut answered = match (&self.panel.model, self.panel.prompts.get(&ask.role)) {
+            (Some(model), Some(prompt)) => {
+                let seat = Seat { sitting: self, model: model.as_ref(), ask, prompt, calls: &calls };
+                seat.answer(negotiation).await.map(|reply| (model.name(), reply))
+            }
+            _ => None,
         };
-        let seat = Seat { sitting: self, ask, prompt, calls: Mutex::default() };
-        let question = prompt.question(negotiation.pack(), ask);
-        let digest = negotiation.pack().digest();
-        let reply = match &ask.question {
-            Question::Opinion => seat.put::<OpinionAnswer>(&question, digest).await,
-            Question::Rebut(_) => seat.put::<RebuttalAnswer>(&question, digest).await,
-            Question::Lean(_) => seat.put::<LeanAnswer>(&question, digest).await,
-            Question::Choose(_) => seat.put::<ChoiceAnswer>(&question, digest).await,
-            Question::Report(_) => seat.put::<ReportAnswer>(&question, digest).await,
-        };
-        let calls = seat.calls.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let Some(reply) = reply else {
+        if answered.is_none()
+            && let (Question::Lean(standing), Some(local)) = (&ask.question, &self.panel.local)
+        {
+            let lean = self.advised(ask, &advice::content(standing), local, &calls).await;
+            answered = lean.map(|lean| (local.advisor.name(), Reply::Lean(lean)));
+        }
+        let calls = calls.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let Some((model, reply)) = answered else {
             return (negotiation.deterministic_answer(ask), calls);
         };
-        let brain = Brain::Llm(cut(self.panel.model.name(), MODEL_BYTES_MAX));
+        let brain = Brain::Llm(cut(model, MODEL_BYTES_MAX));
         (Message { role: ask.role, brain, input_digest: ask.input_digest.clone(), reply }, calls)
+    }
+
+    /// What the local model leans to. It costs time of the case, and no tokens.
+    async fn advised(&self, ask: &Ask, content: &str, local: &Local, calls: &Mutex<Vec<Call>>) -> Option<Lean> {
+        let about = About {
+            ask,
+            prompt_digest: &local.prompt_digest,
+            model: local.advisor.name(),
+            tokens_max: 0,
+            used: Usage::default(),
+        };
+        let begun = Instant::now();
+        let reserved = self.allowance().reserve(Round::Lean, 0, begun - self.begun);
+        let Ok(patience) = reserved else {
+            write_down(calls, &about, "", 0, Ended::Skipped);
+            return None;
+        };
+        let weighed = timeout(patience, local.advisor.weigh(content, patience)).await;
+        let weighed = weighed.unwrap_or(Err(Error::Timeout { after: patience }));
+        let took_ms = begun.elapsed().as_millis();
+        match weighed {
+            Ok(weighed) => {
+                let (lean, kept) = advice::advice(weighed);
+                write_down(calls, &about, &kept, took_ms, Ended::Answered);
+                Some(lean)
+            }
+            Err(error) => {
+                write_down(calls, &about, "", took_ms, error.kind().into());
+                None
+            }
+        }
     }
 
     fn allowance(&self) -> MutexGuard<'_, Allowance> {
@@ -79,18 +113,31 @@ impl Sitting<'_> {
 /// The model as one role is asked: within what is left of the case, and every call written down.
 struct Seat<'a> {
     sitting: &'a Sitting<'a>,
+    model: &'a dyn Model,
     ask: &'a Ask,
     prompt: &'a Prompt,
-    calls: Mutex<Vec<Call>>,
+    calls: &'a Mutex<Vec<Call>>,
 }
 
 impl Seat<'_> {
+    async fn answer(&self, negotiation: &Negotiation) -> Option<Reply> {
+        let question = self.prompt.question(negotiation.pack(), self.ask);
+        let digest = negotiation.pack().digest();
+        match &self.ask.question {
+            Question::Opinion => self.put::<OpinionAnswer>(&question, digest).await,
+            Question::Rebut(_) => self.put::<RebuttalAnswer>(&question, digest).await,
+            Question::Lean(_) => self.put::<LeanAnswer>(&question, digest).await,
+            Question::Choose(_) => self.put::<ChoiceAnswer>(&question, digest).await,
+            Question::Report(_) => self.put::<ReportAnswer>(&question, digest).await,
+        }
+    }
+
     /// `None` where no answer in form came.
     async fn put<T: Answer>(&self, question: &models::Question, evidence_digest: &str) -> Option<Reply> {
         let asked = ask_typed::<T>(self, question).await;
         if asked.value.is_ok() {
             // Only who reads an answer knows that it has the shape.
-            if let Some(call) = lock(&self.calls).last_mut() {
+            if let Some(call) = lock(self.calls).last_mut() {
                 call.ended = Ended::Answered;
             }
         }
@@ -98,28 +145,48 @@ impl Seat<'_> {
     }
 
     fn write_down(&self, question: &models::Question, raw: &str, used: Usage, took_ms: u128, ended: Ended) {
-        let mut calls = lock(&self.calls);
-        let attempt = calls.len() as u32 + 1;
-        calls.push(Call {
-            role: self.ask.role,
-            round: Round::of(&self.ask.question),
-            attempt,
-            input_digest: self.ask.input_digest.clone(),
-            prompt_digest: self.prompt.digest.clone(),
-            model: cut(self.sitting.panel.model.name(), MODEL_BYTES_MAX),
+        let about = About {
+            ask: self.ask,
+            prompt_digest: &self.prompt.digest,
+            model: self.model.name(),
             tokens_max: question.tokens_max,
-            raw: cut(raw, RAW_BYTES_MAX),
-            tokens: used.into(),
-            milliseconds: u64::try_from(took_ms).unwrap_or(u64::MAX),
-            ended,
-        });
+            used,
+        };
+        write_down(self.calls, &about, raw, took_ms, ended);
     }
+}
+
+/// What a call was about.
+struct About<'a> {
+    ask: &'a Ask,
+    prompt_digest: &'a str,
+    model: &'a str,
+    tokens_max: u32,
+    used: Usage,
+}
+
+fn write_down(calls: &Mutex<Vec<Call>>, about: &About<'_>, raw: &str, took_ms: u128, ended: Ended) {
+    let mut calls = lock(calls);
+    let attempt = calls.len() as u32 + 1;
+    calls.push(Call {
+        role: about.ask.role,
+        round: Round::of(&about.ask.question),
+        attempt,
+        input_digest: about.ask.input_digest.clone(),
+        prompt_digest: about.prompt_digest.to_owned(),
+        model: cut(about.model, MODEL_BYTES_MAX),
+        tokens_max: about.tokens_max,
+        raw: cut(raw, RAW_BYTES_MAX),
+        tokens: about.used.into(),
+        milliseconds: u64::try_from(took_ms).unwrap_or(u64::MAX),
+        ended,
+    });
 }
 
 #[async_trait]
 impl Model for Seat<'_> {
     fn name(&self) -> &str {
-        self.sitting.panel.model.name()
+        self.model.name()
     }
 
     async fn ask(&self, question: &models::Question) -> Result<models::Reply, Error> {
@@ -134,7 +201,7 @@ impl Model for Seat<'_> {
                 return Err(Error::BudgetSpent { of });
             }
         };
-        let answer = match timeout(patience, self.sitting.panel.model.ask(question)).await {
+        let answer = match timeout(patience, self.model.ask(question)).await {
             Ok(answer) => answer,
             Err(_) => Err(Error::Timeout { after: patience }),
         };

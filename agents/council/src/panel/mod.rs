@@ -5,6 +5,7 @@
 //! stand in wherever no answer comes in time and in form. Whatever was said is kept in a [`Transcript`], and [`replay`]
 //! reaches the same judgement from it without any model.
 
+mod advice;
 mod allowance;
 mod answer;
 mod deliberation;
@@ -13,6 +14,8 @@ mod transcript;
 
 #[cfg(test)]
 pub(crate) mod fixtures;
+#[cfg(test)]
+mod local_tests;
 #[cfg(test)]
 mod tests;
 
@@ -23,8 +26,9 @@ use std::time::Duration;
 
 use trailwarden_core::level::Severity;
 use trailwarden_core::negotiation::Role;
-use trailwarden_models::Model;
+use trailwarden_models::{Advisor, Model};
 
+pub use advice::local_form;
 pub use deliberation::deliberate;
 pub use transcript::{
     Call, Diverged, Ended, RAW_BYTES_MAX, Round, TRANSCRIPT_BYTES_MAX, Tokens, Transcript, VERSION, replay,
@@ -66,11 +70,14 @@ impl Limits {
     }
 }
 
-/// A model with the roles that it answers for.
+/// Models with the roles that they answer for.
 #[derive(Clone)]
 pub struct Panel {
-    model: Arc<dyn Model>,
+    /// `None`: only the local model is asked.
+    model: Option<Arc<dyn Model>>,
     prompts: Arc<BTreeMap<Role, Prompt>>,
+    /// Speaks where nobody else answers for the judge.
+    local: Option<Local>,
     from: Severity,
     limits: Limits,
 }
@@ -81,7 +88,22 @@ impl Panel {
     #[must_use]
     pub fn new(model: Arc<dyn Model>, roles: &BTreeSet<Role>, from: Severity, limits: Limits) -> Self {
         let prompts = roles.iter().map(|role| (*role, Prompt::of(*role))).collect();
-        Self { model, prompts: Arc::new(prompts), from, limits: limits.at_most(Limits::default()) }
+        let limits = limits.at_most(Limits::default());
+        Self { model: Some(model), prompts: Arc::new(prompts), local: None, from, limits }
+    }
+
+    /// Without any model but a local one, which answers for the judge.
+    #[must_use]
+    pub fn of_local(advisor: Arc<dyn Advisor>, from: Severity, limits: Limits) -> Self {
+        let limits = limits.at_most(Limits::default());
+        let prompts = Arc::default();
+        Self { model: None, prompts, local: None, from, limits }.with_local(advisor)
+    }
+
+    /// With a local model that stands in for the judge where no other answers.
+    #[must_use]
+    pub fn with_local(self, advisor: Arc<dyn Advisor>) -> Self {
+        Self { local: Some(Local { advisor, prompt_digest: advice::prompt_digest() }), ..self }
     }
 
     /// SHA-256 of what a role is told, hex; `None` for a role that no model answers for.
@@ -103,9 +125,19 @@ impl Panel {
     }
 }
 
+/// A local model, asked as [`local_form`] says.
+#[derive(Clone)]
+struct Local {
+    advisor: Arc<dyn Advisor>,
+    prompt_digest: String,
+}
+
 impl fmt::Debug for Panel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let roles: Vec<Role> = self.prompts.keys().copied().collect();
-        f.debug_struct("Panel").field("model", &self.model.name()).field("roles", &roles).finish_non_exhaustive()
+        let model = self.model.as_ref().map(|model| model.name());
+        let local = self.local.as_ref().map(|local| local.advisor.name());
+        let mut told = f.debug_struct("Panel");
+        told.field("model", &model).field("roles", &roles).field("local", &local).finish_non_exhaustive()
     }
 }

@@ -40,7 +40,7 @@ impl Prompt {
             let strength = strength(definition.strength);
             system.push_str(&format!("- {} (at most {strength}): {}\n", definition.name, definition.meaning));
         }
-        let digest = Sha256::digest(system.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = digest(&system);
         Self { system, digest }
     }
 
@@ -55,6 +55,11 @@ impl Prompt {
             tokens_max: tokens_max(round),
         }
     }
+}
+
+/// SHA-256 of a text, hex.
+pub(super) fn digest(text: &str) -> String {
+    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn text(role: Role) -> &'static str {

@@ -110,7 +110,7 @@ impl From<Usage> for Tokens {
 pub struct Call {
     pub role: Role,
     pub round: Round,
-    /// 1, or 2 where the first answer did not have the shape.
+    /// 1; 2 where the first answer did not have the shape; one more where a local model stands in.
     pub attempt: u32,
     /// Of all that the role was shown, SHA-256 as the negotiation counts it.
     pub input_digest: String,

@@ -92,19 +92,28 @@ impl Llama {
     }
 
     /// Reads tokens after what the cache has read, and gives the logits of what may come next, one a token of the vocabulary.
-    pub(super) fn forward(&self, tokens: &[u32], cache: &mut Cache) -> Result<Vec<f32>, Error> {
+    /// Given up where `goes_on` says no before a layer; the cache is of no use then.
+    pub(super) fn forward(
+        &self,
+        tokens: &[u32],
+        cache: &mut Cache,
+        goes_on: &dyn Fn() -> bool,
+    ) -> Result<Vec<f32>, Error> {
         let (length, most) = (cache.read + tokens.len(), self.shape.tokens_max);
         if tokens.is_empty() || length > most {
             return Err(Error::Local(format!("a text of {length} tokens, 1 to {most} are read")));
         }
-        self.logits(tokens, cache).map_err(failed)
+        self.logits(tokens, cache, goes_on).map_err(failed)
     }
 
-    fn logits(&self, tokens: &[u32], cache: &mut Cache) -> Computed<Vec<f32>> {
+    fn logits(&self, tokens: &[u32], cache: &mut Cache, goes_on: &dyn Fn() -> bool) -> Computed<Vec<f32>> {
         let ids = Tensor::new(tokens, &Device::Cpu)?;
         let mut x = self.embedding.embedding(&ids)?.unsqueeze(0)?;
         let mask = mask(cache.read, tokens.len())?;
         for (number, layer) in self.layers.iter().enumerate() {
+            if !goes_on() {
+                candle_core::bail!("given up after {number} layers");
+            }
             let seen = cache.layers.get(number).cloned();
             let (attended, now) =
                 self.attend(layer, &layer.normed(&x, &layer.attention_norm, self.shape)?, seen, &mask)?;

@@ -8,6 +8,7 @@ mod llama;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod voter;
 
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
@@ -24,6 +25,8 @@ use crate::error::quoted;
 use crate::sigv4::hex;
 use llama::{Cache, Llama};
 use tokens::Tokens;
+
+pub use voter::{Advisor, Voter};
 
 /// What stands for "nothing" when a model's leaning is measured.
 const CONTENT_FREE: [&str; 3] = ["N/A", "(none)", "..."];
@@ -70,7 +73,7 @@ impl Runner {
     /// # Errors
     /// [`Error::Local`] for a text that is empty or beyond the bound.
     pub fn next(&self, text: &str) -> Result<String, Error> {
-        let logits = self.llama.forward(&self.tokens.of_text(text)?, &mut Cache::default())?;
+        let logits = self.llama.forward(&self.tokens.of_text(text)?, &mut Cache::default(), &always)?;
         let best = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(id, _)| id);
         self.tokens.text_of(&[best as u32])
     }
@@ -139,11 +142,11 @@ impl Vote {
         let opening = [opening, runner.tokens.of_text(&form.before)?].concat();
         let after = [runner.tokens.of_text(&form.after)?, closing].concat();
         let mut before = Cache::default();
-        runner.llama.forward(&opening, &mut before)?;
+        runner.llama.forward(&opening, &mut before, &always)?;
         let mut vote = Self { runner, before, after, answers, leaning: 0.0 };
         let mut sum = 0.0;
         for nothing in CONTENT_FREE {
-            sum += vote.raw(nothing)?;
+            sum += vote.raw(nothing, &always)?;
         }
         vote.leaning = sum / CONTENT_FREE.len() as f64;
         Ok(vote)
@@ -154,13 +157,21 @@ impl Vote {
     /// # Errors
     /// [`Error::Local`] where content and form together are beyond the bound of tokens.
     pub fn weigh(&self, content: &str) -> Result<Weighed, Error> {
-        let raw = self.raw(content)?;
+        self.weigh_while(content, &always)
+    }
+
+    /// The same, for as long as `goes_on` says so: it is asked before each layer of the model.
+    ///
+    /// # Errors
+    /// As [`Self::weigh`], and where it was given up.
+    pub fn weigh_while(&self, content: &str, goes_on: &dyn Fn() -> bool) -> Result<Weighed, Error> {
+        let raw = self.raw(content, goes_on)?;
         Ok(Weighed { log_odds: raw - self.leaning, raw, leaning: self.leaning })
     }
 
-    fn raw(&self, content: &str) -> Result<f64, Error> {
+    fn raw(&self, content: &str, goes_on: &dyn Fn() -> bool) -> Result<f64, Error> {
         let tokens = [&self.runner.tokens.of_text(content)?[..], &self.after].concat();
-        let logits = self.runner.llama.forward(&tokens, &mut self.before.clone())?;
+        let logits = self.runner.llama.forward(&tokens, &mut self.before.clone(), goes_on)?;
         let logit = |id: u32| logits.get(id as usize).copied().map(f64::from);
         match (logit(self.answers[0]), logit(self.answers[1])) {
             // The normalising sum is the same for both, so it need not be known.
@@ -168,6 +179,10 @@ impl Vote {
             _ => Err(Error::Local("the model gives no number for an answer".to_owned())),
         }
     }
+}
+
+const fn always() -> bool {
+    true
 }
 
 fn opened(path: &Path, bytes_max: u64) -> Result<File, Error> {

@@ -5,6 +5,7 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use super::llama::Cache;
 use super::*;
@@ -66,19 +67,19 @@ fn text_survives_its_tokens_and_cannot_spell_control_tokens() {
 fn reading_in_pieces_is_reading_at_once() {
     let Some(runner) = runner() else { return };
     let tokens = runner.tokens("The quick brown fox jumps over the lazy dog, and then it").unwrap();
-    let whole = runner.llama.forward(&tokens, &mut Cache::default()).unwrap();
+    let whole = runner.llama.forward(&tokens, &mut Cache::default(), &always).unwrap();
     let mut cache = Cache::default();
     for piece in [&tokens[..1], &tokens[1..6], &tokens[6..7]] {
-        runner.llama.forward(piece, &mut cache).unwrap();
+        runner.llama.forward(piece, &mut cache, &always).unwrap();
     }
     // What is read after a copy leaves the copied one as it was.
-    runner.llama.forward(&[42, 43], &mut cache.clone()).unwrap();
-    let pieces = runner.llama.forward(&tokens[7..], &mut cache).unwrap();
+    runner.llama.forward(&[42, 43], &mut cache.clone(), &always).unwrap();
+    let pieces = runner.llama.forward(&tokens[7..], &mut cache, &always).unwrap();
     let furthest = whole.iter().zip(&pieces).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     let spread = whole.iter().fold(0.0_f32, |most, logit| most.max(logit.abs()));
     assert!(furthest < spread / 500.0, "{furthest} of {spread}");
-    assert!(runner.llama.forward(&[1; 3_000], &mut Cache::default()).is_err());
-    assert!(runner.llama.forward(&[], &mut Cache::default()).is_err());
+    assert!(runner.llama.forward(&[1; 3_000], &mut Cache::default(), &always).is_err());
+    assert!(runner.llama.forward(&[], &mut Cache::default(), &always).is_err());
 }
 
 #[test]
@@ -103,6 +104,27 @@ fn a_vote_is_calibrated_and_the_same_each_time() {
         let form = Form { answers: answers.map(str::to_owned), ..form() };
         assert!(Vote::new(Arc::clone(&runner), &form).is_err(), "{answers:?}");
     }
+}
+
+#[tokio::test]
+async fn a_voter_answers_in_time_or_not_at_all() {
+    let Some(runner) = runner() else { return };
+    let voter = Voter::awaited("small");
+    let minute = Duration::from_secs(60);
+    assert_eq!(voter.weigh("France", minute).await.unwrap_err().kind(), crate::Kind::Local);
+    let vote = Vote::new(Arc::clone(&runner), &form()).unwrap();
+    let expected = vote.weigh("France").unwrap();
+    voter.give(vote);
+    assert_eq!(voter.weigh("France", minute).await.unwrap(), expected);
+    // Whoever has no time is told so at once, and the pass that nobody waits for ends and gives its place back.
+    let no_time = Duration::ZERO;
+    let error = voter.weigh(&"France ".repeat(500), no_time).await.unwrap_err();
+    assert_eq!(error, crate::Error::Timeout { after: no_time });
+    let (one, other) = tokio::join!(voter.weigh("France", minute), voter.weigh("France", minute));
+    assert_eq!((one.unwrap(), other.unwrap()), (expected, expected));
+    let vote = Vote::new(runner, &form()).unwrap();
+    let error = vote.weigh_while("France", &|| false).unwrap_err();
+    assert!(error.to_string().contains("given up after 0 layers"), "{error}");
 }
 
 #[test]
