@@ -21,7 +21,7 @@ use trailwarden_core::time::Timestamp;
 
 pub use error::{Error, Fault, Kind, SAID_CHARS_MAX};
 pub use gateway::{Gateway, Policy, Snapshot, ToTenant};
-pub use local::{Advisor, Form, Pinned, Runner, Vote, Voter, Weighed};
+pub use local::{Advisor, Distant, Form, Pinned, Runner, Vote, Voter, Weighed};
 pub use model::{Model, Question, Reply, Usage};
 pub use policy::breaker::{Breaker, BreakerPolicy, Outcome, Permit, Phase};
 pub use policy::bucket::Bucket;

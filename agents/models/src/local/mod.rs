@@ -4,6 +4,7 @@
 //! off (contextual calibration: Zhao et al. 2021, "Calibrate Before Use"). The same file and machine give the same bits;
 //! another processor may add in another order.
 
+mod fetch;
 mod llama;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use crate::sigv4::hex;
 use llama::{Cache, Llama};
 use tokens::Tokens;
 
+pub use fetch::Distant;
 pub use voter::{Advisor, Voter};
 
 /// What stands for "nothing" when a model's leaning is measured.
