@@ -27,6 +27,8 @@ impl Mortal {
             self.died.cancel();
             std::future::pending().await
         }
+        // A real bus lets others go first.
+        tokio::task::yield_now().await;
     }
 }
 

@@ -116,7 +116,7 @@ pub async fn run(config: Config, deps: Deps, shutdown: CancellationToken) -> Res
     };
     let serving = tokio::spawn(guarded(serve(server, all.clone()), all.clone().drop_guard()));
     let ground = Ground { partitions: config.partitions, rules: rules.clone(), accounts, cases: config.cases };
-    let bench = Bench { judge, logs, rules, panel, stop: all.clone() };
+    let bench = Bench { judge, logs, rules, panel, stop: all.clone(), metrics: metrics.clone() };
     let office = Office { tenant: config.tenant, ground, bench, bus, readiness, caught_up, metrics };
     let acting = act(office, all.clone()).await;
     all.cancel();

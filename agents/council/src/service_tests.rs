@@ -137,8 +137,8 @@ fn office(bus: Arc<dyn Bus>, readiness: Readiness) -> Office {
         accounts: BTreeSet::new(),
         cases: case::Limits::default(),
     };
-    let bench = Bench { judge: Arc::new(Counting), logs, rules, panel: None, stop: CancellationToken::new() };
-    let (caught_up, metrics) = (watch::Sender::new(true), Metrics::nowhere());
+    let (caught_up, metrics, stop) = (watch::Sender::new(true), Metrics::nowhere(), CancellationToken::new());
+    let bench = Bench { judge: Arc::new(Counting), logs, rules, panel: None, stop, metrics: metrics.clone() };
     Office { tenant: "default".into(), ground, bench, bus, readiness, caught_up, metrics }
 }
 
@@ -157,8 +157,12 @@ fn live(bus: Arc<dyn Bus>, until: impl Future<Output = ()>) {
 type Logs = BTreeMap<String, Vec<(u32, TransitionKind, Vec<String>, String)>>;
 
 async fn logs(bus: &Memory) -> Logs {
+    by_case(&entries(bus).await)
+}
+
+fn by_case(entries: &[CaseTransition]) -> Logs {
     let mut logs = Logs::new();
-    for entry in entries(bus).await {
+    for entry in entries {
         let case = entry.case.clone().expect("every entry has its case");
         logs.entry(case.id).or_default().push((entry.number, entry.kind(), case.event_ids, case.merged_into));
     }

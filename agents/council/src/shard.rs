@@ -9,7 +9,9 @@ use trailwarden_core::case::Case;
 use trailwarden_core::detection::RuleSet;
 use trailwarden_core::gather::is_worth_judging;
 use trailwarden_core::hash::hash64;
+use trailwarden_core::negotiation::Judgement;
 use trailwarden_proto::v1::CaseState;
+use trailwarden_runtime::metrics::Metrics;
 
 use crate::docket::{Entry, Matter};
 use crate::entry::{Statement, to_wire};
@@ -57,6 +59,7 @@ pub(crate) struct Bench {
     pub(crate) panel: Option<Panel>,
     /// Once it is cancelled no model is waited for.
     pub(crate) stop: CancellationToken,
+    pub(crate) metrics: Metrics,
 }
 
 /// Judges what is to be judged and sees that the log says so.
@@ -133,17 +136,38 @@ impl Bench {
                 return Ok((self.judge.tell(judged.case, judgement), Some(transcript)));
             }
         }
-        let (negotiation, asks) = self.judge.open(&judged.case);
         let deliberated = tokio::select! {
             biased;
             // Told to stop, the council has less time than a model may take.
             () = self.stop.cancelled() => None,
-            deliberated = deliberate(negotiation, asks, panel) => Some(deliberated),
+            deliberated = self.paid(&judged.case, panel) => Some(deliberated?),
         };
         let Some((judgement, transcript)) = deliberated.filter(|(_, transcript)| !transcript.calls.is_empty()) else {
             return Ok((judged, None));
         };
         Ok((self.judge.tell(judged.case, judgement), Some(transcript)))
+    }
+
+    /// What the panel makes of a case, within what the day leaves. Given up half-way, all that was set aside counts as used.
+    async fn paid(&self, case: &Case, panel: &Panel) -> Result<(Judgement, Transcript), log::Error> {
+        let (negotiation, asks) = self.judge.open(case);
+        let (judgement, transcript) = match panel.account() {
+            None => deliberate(negotiation, asks, panel).await,
+            Some((account, tokens)) => {
+                let grant = account.reserve(tokens).await?;
+                let (judgement, transcript) = deliberate(negotiation, asks, &panel.granted(grant.tokens())).await;
+                if let Err(error) = account.settle(grant, transcript.usage()).await {
+                    tracing::warn!(case = case.id, %error, "what a case did not use of its tokens was not given back");
+                }
+                (judgement, transcript)
+            }
+        };
+        for call in &transcript.calls {
+            self.metrics.model_call(call.ended.word());
+        }
+        let used = transcript.usage();
+        self.metrics.model_usage(used.input_tokens, used.output_tokens, transcript.micro_dollars());
+        Ok((judgement, transcript))
     }
 
     /// Judging takes the processor for as long as it needs, so it has a thread of its own. Its panic goes on here, to end
@@ -206,9 +230,8 @@ mod tests {
 
     use trailwarden_bus::{Bus, Layout, Memory};
     use trailwarden_core::level::Severity;
+    use trailwarden_core::negotiation::Negotiation;
     use trailwarden_core::negotiation::exchange::Ask;
-    use trailwarden_core::negotiation::{Judgement, Negotiation};
-    use trailwarden_runtime::metrics::Metrics;
 
     use super::*;
     use crate::fixtures::{Counting, case};
@@ -240,8 +263,8 @@ mod tests {
     async fn is_logged(learned: f64, is_awaited: bool) -> bool {
         let logs = CaseLogs::new(Arc::new(Memory::default()), "default", Metrics::nowhere());
         let rules = Arc::new(RuleSet::load(&[]).expect("no rules are rules"));
-        let bench =
-            Bench { judge: Arc::new(Weighing(learned)), logs, rules, panel: None, stop: CancellationToken::new() };
+        let (judge, stop, metrics) = (Arc::new(Weighing(learned)), CancellationToken::new(), Metrics::nowhere());
+        let bench = Bench { judge, logs, rules, panel: None, stop, metrics };
         let matter = Matter::Close { case: case("a", &["x"]), is_awaited };
         let brief = Brief::new(Entry { case_id: "a".to_owned(), ordinal: 1, matter });
         bench.statement(&brief).await.expect("no log is read").is_some()
@@ -270,7 +293,7 @@ mod tests {
             let roles: BTreeSet<_> = ROLES.into_iter().collect();
             let panel = mood.map(|_| Panel::new(model.clone(), &roles, from, Limits::default()));
             let (logs, rules, stop) = (logs.clone(), rules.clone(), CancellationToken::new());
-            (Bench { judge: Arc::new(Counting), logs, rules, panel, stop }, model)
+            (Bench { judge: Arc::new(Counting), logs, rules, panel, stop, metrics: Metrics::nowhere() }, model)
         };
         let logged = async || logs.history("a").await.expect("a log").case().cloned().expect("a case");
 

@@ -19,7 +19,7 @@ pub enum Stream {
     Signal,
     /// Logs of cases: `tw.case.<tenant>.<id>`.
     Case,
-    /// Announcements of baseline epochs: `tw.epoch.<tenant>`.
+    /// Announcements of baseline epochs: `tw.epoch.<tenant>`; what a day has cost so far: `tw.epoch.<tenant>.spent`.
     Epoch,
     /// What could not be worked on: `tw.dead.<tenant>`.
     Dead,
@@ -72,6 +72,11 @@ impl Subject {
     /// `tw.case.default.1eeea8c8`.
     pub fn case(tenant: &str, case: &str) -> Self {
         Self { stream: Stream::Case, tenant: tenant.to_owned(), rest: case.to_owned() }
+    }
+
+    /// What models cost a tenant: `tw.epoch.default.spent`. It stays like an epoch's announcement, whatever time passes.
+    pub fn spent(tenant: &str) -> Self {
+        Self::below(Stream::Epoch, tenant, "spent")
     }
 
     /// `tw.epoch.default`.
@@ -212,6 +217,7 @@ mod tests {
             Subject::partition(Stream::Activity, "default", 17),
             Subject::case("default", "1eeea8c8"),
             Subject::whole(Stream::Epoch, "default"),
+            Subject::spent("default"),
             Subject::below(Stream::Dead, "default", "letter.00ff"),
         ] {
             assert_eq!(Subject::parse(&subject.to_string()), Some(subject));

@@ -39,6 +39,9 @@ struct Instruments {
     signals: Counter<u64>,
     history: Counter<u64>,
     cases: Counter<u64>,
+    model_calls: Counter<u64>,
+    model_tokens: Counter<u64>,
+    model_cost: Counter<f64>,
     errors: Counter<u64>,
     step_duration: Histogram<f64>,
     calls: Histogram<f64>,
@@ -113,6 +116,13 @@ impl Instruments {
             signals: counter("trailwarden_signals", "{signal}", "Events worth keeping"),
             history: counter("trailwarden_history", "{event}", "Events of history that were learned from"),
             cases: counter("trailwarden_cases", "{transition}", "What happened to cases, by transition"),
+            model_calls: counter("trailwarden_model_calls", "{call}", "Calls of models, by how they ended"),
+            model_tokens: counter("trailwarden_model_tokens", "{token}", "Tokens that models read and wrote"),
+            model_cost: meter
+                .f64_counter("trailwarden_model_cost")
+                .with_unit("{dollar}")
+                .with_description("What that cost, by the configured prices")
+                .build(),
             errors: counter(
                 "trailwarden_errors",
                 "{error}",
@@ -218,6 +228,21 @@ impl Metrics {
     /// something else than what follows; `archived` of what is told of them.
     pub fn cases(&self, transition: &'static str, cases: u64) {
         self.instruments.cases.add(cases, &[self.own(), KeyValue::new("transition", transition)]);
+    }
+
+    /// A call of a model, by how it ended.
+    pub fn model_call(&self, ended: &'static str) {
+        self.instruments.model_calls.add(1, &[self.own(), KeyValue::new("ended", ended)]);
+    }
+
+    /// Tokens of models, and what they cost where prices are known.
+    pub fn model_usage(&self, read: u64, written: u64, micro_dollars: Option<u64>) {
+        for (way, tokens) in [("read", read), ("written", written)] {
+            self.instruments.model_tokens.add(tokens, &[self.own(), KeyValue::new("way", way)]);
+        }
+        if let Some(micro_dollars) = micro_dollars {
+            self.instruments.model_cost.add(micro_dollars as f64 / 1e6, &[self.own()]);
+        }
     }
 
     /// One step of one batch: `read`, `compute`, `publish`, `commit`, `acknowledge` and what else a role does.

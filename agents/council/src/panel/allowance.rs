@@ -13,6 +13,9 @@ pub(super) struct Allowance {
 }
 
 impl Allowance {
+    /// Says that tokens are missing.
+    pub(super) const TOKENS: &str = "tokens of the case";
+
     pub(super) const fn new(limits: Limits) -> Self {
         Self { limits, calls: 0, tokens: 0 }
     }
@@ -42,7 +45,7 @@ impl Allowance {
         // Those after a rebuttal show the same evidence and ask for less.
         let needed = foreseen.saturating_mul(u64::from(1 + later));
         if self.tokens.saturating_add(needed) > self.limits.tokens_max {
-            return Err("tokens of the case");
+            return Err(Self::TOKENS);
         }
         self.calls += 1;
         self.tokens = self.tokens.saturating_add(foreseen);

@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout};
 use trailwarden_core::negotiation::brain::Lean;
 use trailwarden_core::negotiation::exchange::{Ask, Message, Question, Reply, Step};
 use trailwarden_core::negotiation::{Brain, Judgement, Negotiation};
-use trailwarden_models::{self as models, Error, Model, Usage, ask_typed};
+use trailwarden_models::{self as models, Error, Model, Price, Usage, ask_typed};
 
 use super::advice;
 use super::allowance::Allowance;
@@ -23,7 +23,8 @@ use super::{Call, Ended, Local, Panel, RAW_BYTES_MAX, Round, Transcript, VERSION
 /// answers; where none comes at all, the judgement is that of the deterministic brains.
 pub async fn deliberate(mut negotiation: Negotiation, asks: Vec<Ask>, panel: &Panel) -> (Judgement, Transcript) {
     let evidence_digest = negotiation.pack().digest().to_owned();
-    let mut transcript = Transcript { version: VERSION, evidence_digest, calls: Vec::new() };
+    let prompts_digest = Panel::prompts_digest();
+    let mut transcript = Transcript { version: VERSION, evidence_digest, prompts_digest, calls: Vec::new() };
     let sitting = Sitting { panel, begun: Instant::now(), allowance: Mutex::new(Allowance::new(panel.limits)) };
     let mut asks = asks;
     loop {
@@ -82,6 +83,7 @@ impl Sitting<'_> {
             model: local.advisor.name(),
             tokens_max: 0,
             used: Usage::default(),
+            price: None,
         };
         let begun = Instant::now();
         let reserved = self.allowance().reserve(Round::Lean, 0, begun - self.begun);
@@ -151,6 +153,7 @@ impl Seat<'_> {
             model: self.model.name(),
             tokens_max: question.tokens_max,
             used,
+            price: self.sitting.panel.price,
         };
         write_down(self.calls, &about, raw, took_ms, ended);
     }
@@ -163,6 +166,7 @@ struct About<'a> {
     model: &'a str,
     tokens_max: u32,
     used: Usage,
+    price: Option<Price>,
 }
 
 fn write_down(calls: &Mutex<Vec<Call>>, about: &About<'_>, raw: &str, took_ms: u128, ended: Ended) {
@@ -178,6 +182,7 @@ fn write_down(calls: &Mutex<Vec<Call>>, about: &About<'_>, raw: &str, took_ms: u
         tokens_max: about.tokens_max,
         raw: cut(raw, RAW_BYTES_MAX),
         tokens: about.used.into(),
+        micro_dollars: about.price.map(|price| price.of(about.used)),
         milliseconds: u64::try_from(took_ms).unwrap_or(u64::MAX),
         ended,
     });
@@ -197,7 +202,9 @@ impl Model for Seat<'_> {
         let patience = match reserved {
             Ok(patience) => patience,
             Err(of) => {
-                self.write_down(question, "", Usage::default(), 0, Ended::Skipped);
+                let is_spent = self.sitting.panel.is_short && of == Allowance::TOKENS;
+                let ended = if is_spent { Ended::Budget } else { Ended::Skipped };
+                self.write_down(question, "", Usage::default(), 0, ended);
                 return Err(Error::BudgetSpent { of });
             }
         };

@@ -179,10 +179,10 @@ impl Model for Scripted {
 }
 
 /// Draws values that fit a schema.
-struct Draw {
-    state: u64,
+pub(super) struct Draw {
+    pub(super) state: u64,
     /// Strings are anything.
-    is_wild: bool,
+    pub(super) is_wild: bool,
 }
 
 impl Draw {
@@ -191,7 +191,7 @@ impl Draw {
         (self.state >> 33) as usize % bound.max(1)
     }
 
-    fn value(&mut self, schema: &Value) -> Value {
+    pub(super) fn value(&mut self, schema: &Value) -> Value {
         match schema["type"].as_str() {
             Some("object") => {
                 let fields = schema["properties"].as_object().into_iter().flatten();

@@ -5,6 +5,7 @@
 //! stand in wherever no answer comes in time and in form. Whatever was said is kept in a [`Transcript`], and [`replay`]
 //! reaches the same judgement from it without any model.
 
+mod account;
 mod advice;
 mod allowance;
 mod answer;
@@ -26,8 +27,9 @@ use std::time::Duration;
 
 use trailwarden_core::level::Severity;
 use trailwarden_core::negotiation::Role;
-use trailwarden_models::{Advisor, Model};
+use trailwarden_models::{Advisor, Model, Price};
 
+pub use account::{Account, Grant};
 pub use advice::local_form;
 pub use deliberation::deliberate;
 pub use transcript::{
@@ -78,6 +80,12 @@ pub struct Panel {
     prompts: Arc<BTreeMap<Role, Prompt>>,
     /// Speaks where nobody else answers for the judge.
     local: Option<Local>,
+    /// `None`: what is asked is not reckoned in money.
+    price: Option<Price>,
+    /// `None`: nothing but the model itself bounds a day.
+    account: Option<Arc<Account>>,
+    /// Whether the day leaves less than a case may cost.
+    is_short: bool,
     from: Severity,
     limits: Limits,
 }
@@ -88,16 +96,19 @@ impl Panel {
     #[must_use]
     pub fn new(model: Arc<dyn Model>, roles: &BTreeSet<Role>, from: Severity, limits: Limits) -> Self {
         let prompts = roles.iter().map(|role| (*role, Prompt::of(*role))).collect();
-        let limits = limits.at_most(Limits::default());
-        Self { model: Some(model), prompts: Arc::new(prompts), local: None, from, limits }
+        Self { model: Some(model), prompts: Arc::new(prompts), ..Self::empty(from, limits) }
     }
 
     /// Without any model but a local one, which answers for the judge.
     #[must_use]
     pub fn of_local(advisor: Arc<dyn Advisor>, from: Severity, limits: Limits) -> Self {
+        Self::empty(from, limits).with_local(advisor)
+    }
+
+    fn empty(from: Severity, limits: Limits) -> Self {
         let limits = limits.at_most(Limits::default());
         let prompts = Arc::default();
-        Self { model: None, prompts, local: None, from, limits }.with_local(advisor)
+        Self { model: None, prompts, local: None, price: None, account: None, is_short: false, from, limits }
     }
 
     /// With a local model that stands in for the judge where no other answers.
@@ -106,10 +117,50 @@ impl Panel {
         Self { local: Some(Local { advisor, prompt_digest: advice::prompt_digest() }), ..self }
     }
 
+    /// With what the model's tokens cost.
+    #[must_use]
+    pub fn priced(self, price: Price) -> Self {
+        Self { price: Some(price), ..self }
+    }
+
+    /// With an account that bounds what a day may cost.
+    #[must_use]
+    pub fn with_account(self, account: Account) -> Self {
+        Self { account: Some(Arc::new(account)), ..self }
+    }
+
+    /// The account that a case's tokens are to be taken from before it comes before the panel, and how many.
+    pub(crate) fn account(&self) -> Option<(&Account, u64)> {
+        self.model.as_ref()?;
+        self.account.as_deref().map(|account| (account, self.limits.tokens_max))
+    }
+
+    /// The panel for a case that is granted so many tokens.
+    pub(crate) fn granted(&self, tokens: u64) -> Self {
+        let limits = Limits { tokens_max: tokens.min(self.limits.tokens_max), ..self.limits };
+        Self { limits, is_short: tokens < self.limits.tokens_max, ..self.clone() }
+    }
+
+    /// The models that are asked, for a person.
+    #[must_use]
+    pub fn names(&self) -> String {
+        let distant = self.model.as_ref().map(|model| model.name());
+        let local = self.local.as_ref().map(|local| local.advisor.name());
+        distant.into_iter().chain(local).collect::<Vec<_>>().join(", ")
+    }
+
     /// SHA-256 of what a role is told, hex; `None` for a role that no model answers for.
     #[must_use]
     pub fn prompt_digest(&self, role: Role) -> Option<&str> {
         self.prompts.get(&role).map(|prompt| prompt.digest.as_str())
+    }
+
+    /// SHA-256 over what each role is told, and the local model, whoever is asked: it names the prompts of this build, hex.
+    #[must_use]
+    pub fn prompts_digest() -> String {
+        let told = ROLES.map(|role| Prompt::of(role).digest);
+        let all: Vec<String> = told.into_iter().chain([advice::prompt_digest()]).collect();
+        question::digest(&all.join("\n"))
     }
 
     /// Whether a case of this severity is worth a model.

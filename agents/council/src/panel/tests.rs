@@ -33,12 +33,12 @@ fn deliberated(scene: &Scene, panel: &Panel) -> (Judgement, Transcript, Duration
     })
 }
 
-fn replayed(scene: &Scene, transcript: &Transcript) -> Result<Judgement, Diverged> {
+pub(super) fn replayed(scene: &Scene, transcript: &Transcript) -> Result<Judgement, Diverged> {
     let (negotiation, asks) = scene.opened();
     replay(negotiation, asks, transcript)
 }
 
-fn without_brains(judgement: &Judgement) -> Judgement {
+pub(super) fn without_brains(judgement: &Judgement) -> Judgement {
     Judgement { brains: Vec::new(), ..judgement.clone() }
 }
 
@@ -46,7 +46,7 @@ fn ends(transcript: &Transcript) -> Vec<(Role, Round, Ended)> {
     transcript.calls.iter().map(|call| (call.role, call.round, call.ended)).collect()
 }
 
-fn any_scene() -> impl Strategy<Value = Scene> {
+pub(super) fn any_scene() -> impl Strategy<Value = Scene> {
     let rules = prop::collection::vec(
         (prop::sample::select(Severity::ALL), prop::sample::select(Predicate::ALL), prop::bool::weighted(0.1)),
         1..6,
@@ -75,7 +75,7 @@ fn any_scene() -> impl Strategy<Value = Scene> {
     })
 }
 
-fn floor(scene: &Scene) -> Severity {
+pub(super) fn floor(scene: &Scene) -> Severity {
     let matched = scene.case.signals.iter().flat_map(|signal| &signal.detections);
     let rules = matched.filter_map(|index| scene.rules.get(usize::from(index.0))).filter(|rule| rule.can_fire());
     rules.filter_map(|rule| rule.floor).max().unwrap_or(Severity::Informational)
@@ -135,6 +135,7 @@ fn whoever_answers_is_heard_once_a_round() {
     assert_eq!(asked[..3], opinions);
     assert!(asked.contains(&(Role::Judge, Round::Lean)) && asked.contains(&(Role::Reporter, Round::Report)));
     assert!(transcript.calls.iter().all(|call| call.ended == Ended::Answered), "{:?}", ends(&transcript));
+    assert_eq!((transcript.micro_dollars(), transcript.prompts_digest), (None, Panel::prompts_digest()));
     assert!(judgement.brains.iter().filter(|(_, brain)| *brain == Brain::Llm("scripted".to_owned())).count() >= 4);
     assert_eq!(took, Duration::ZERO);
 }
@@ -189,6 +190,25 @@ fn a_truthful_model_rebuts_and_says_what_code_would() {
     assert_eq!(judgement.rejected, []);
     assert_eq!(judgement.probability, scene.deterministic().probability);
     assert_eq!(replayed(&scene, &transcript).map(|it| without_brains(&it)), Ok(without_brains(&judgement)));
+}
+
+#[test]
+fn a_case_that_the_day_pays_for_says_what_it_cost_and_another_that_it_is_spent() {
+    let model = Arc::new(Scripted::new(&[Mood::Formal], 3));
+    let price = Price { input_micro_dollars_a_million: 1_000_000, output_micro_dollars_a_million: 10_000_000 };
+    let panel = panel(&model, Limits::default()).priced(price);
+    let (_, transcript, _) = deliberated(&disputed(), &panel);
+    let used = transcript.usage();
+    let cost = used.input_tokens + 10 * used.output_tokens;
+    assert_eq!(transcript.micro_dollars(), Some(cost), "at a millionth of a dollar a token, and ten");
+    // A day that leaves less than a case may cost, and one that leaves nothing.
+    let (_, transcript, _) = deliberated(&disputed(), &panel.granted(5_000));
+    let of = |ended: Ended| transcript.calls.iter().filter(|call| call.ended == ended).count();
+    assert!(of(Ended::Answered) > 0 && of(Ended::Budget) > 0, "{:?}", ends(&transcript));
+    assert!(transcript.usage().total() <= 5_000);
+    let (judgement, transcript, _) = deliberated(&disputed(), &panel.granted(0));
+    assert!(transcript.calls.iter().all(|call| call.ended == Ended::Budget), "{:?}", ends(&transcript));
+    assert_eq!(judgement, disputed().deterministic());
 }
 
 #[test]
@@ -270,6 +290,44 @@ fn a_transcript_of_something_else_is_told() {
     assert!(matches!(replayed(&scene, &other), Err(Diverged::Input { .. } | Diverged::Unasked { .. })));
 }
 
+/// Names of the fields at any depth of a schema.
+fn fields(schema: &serde_json::Value, found: &mut BTreeSet<String>) {
+    for (name, of) in schema["properties"].as_object().into_iter().flatten() {
+        found.insert(name.clone());
+        fields(of, found);
+    }
+    if schema["items"].is_object() {
+        fields(&schema["items"], found);
+    }
+}
+
+#[test]
+fn prompts_speak_of_every_field_that_their_answers_have() {
+    let model = Arc::new(Scripted::new(&[Mood::Formal], 3));
+    let scene = disputed();
+    deliberated(&scene, &panel(&model, Limits::default()));
+    let asked = model.asked();
+    let rounds: BTreeSet<&str> = asked.iter().map(|question| question.schema_name.as_str()).collect();
+    assert!(rounds.len() >= 6, "{rounds:?}");
+    for question in &asked {
+        let mut named = BTreeSet::new();
+        fields(&question.schema, &mut named);
+        assert!(!named.is_empty());
+        for field in named {
+            // Evidence is spoken of as handles, and an id is that of a technique.
+            let word = match field.as_str() {
+                "evidence" => "handle",
+                "predicate" => "vocabulary",
+                "id" => "technique",
+                other => other.trim_end_matches('s'),
+            };
+            let told = question.system.to_lowercase();
+            let told = told.split("\nvocabulary:").next().unwrap_or_default();
+            assert!(told.contains(word), "{} does not speak of {field}", question.schema_name);
+        }
+    }
+}
+
 #[test]
 fn prompts_are_versioned_and_their_digest_covers_all_that_is_told() {
     let prompts: Vec<Prompt> = ROLES.into_iter().map(Prompt::of).collect();
@@ -283,6 +341,8 @@ fn prompts_are_versioned_and_their_digest_covers_all_that_is_told() {
             assert_eq!(is_told, predicate.owner() == role, "{role:?} {}", predicate.name());
         }
     }
+    let all = Panel::prompts_digest();
+    assert!(all.len() == 64 && !digests.contains(all.as_str()), "{all}");
     let panel = Panel::new(
         Arc::new(Scripted::new(&[Mood::Formal], 0)),
         &[Role::Judge].into(),

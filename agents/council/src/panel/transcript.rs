@@ -75,6 +75,27 @@ pub enum Ended {
     Broken,
 }
 
+impl Ended {
+    /// As transcripts and measures call it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Malformed => "malformed",
+            Self::TooLarge => "too_large",
+            Self::Timeout => "timeout",
+            Self::Unreachable => "unreachable",
+            Self::Unavailable => "unavailable",
+            Self::Refused => "refused",
+            Self::Limited => "limited",
+            Self::Budget => "budget",
+            Self::Paused => "paused",
+            Self::Skipped => "skipped",
+            Self::Broken => "broken",
+        }
+    }
+}
+
 impl From<Kind> for Ended {
     fn from(kind: Kind) -> Self {
         match kind {
@@ -122,6 +143,9 @@ pub struct Call {
     /// As it came, at most [`RAW_BYTES_MAX`]; empty where nothing came.
     pub raw: String,
     pub tokens: Tokens,
+    /// Millionths of a dollar, by the configured prices; `None` where there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub micro_dollars: Option<u64>,
     pub milliseconds: u64,
     pub ended: Ended,
 }
@@ -132,10 +156,26 @@ pub struct Transcript {
     pub version: u32,
     /// SHA-256 of the frozen evidence.
     pub evidence_digest: String,
+    /// Of all prompts there were: [`super::Panel::prompts_digest`].
+    #[serde(default)]
+    pub prompts_digest: String,
     pub calls: Vec<Call>,
 }
 
 impl Transcript {
+    /// What all calls used.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let of = |call: &Call| Usage { input_tokens: call.tokens.input, output_tokens: call.tokens.output };
+        self.calls.iter().fold(Usage::default(), |sum, call| sum.plus(of(call)))
+    }
+
+    /// What the case cost, in millionths of a dollar; `None` where no call has a price.
+    #[must_use]
+    pub fn micro_dollars(&self) -> Option<u64> {
+        self.calls.iter().filter_map(|call| call.micro_dollars).reduce(u64::saturating_add)
+    }
+
     /// As JSON of at most [`TRANSCRIPT_BYTES_MAX`]. One that would be longer says all but the answers, and cannot be replayed.
     #[must_use]
     pub fn to_json(&self) -> String {

@@ -35,12 +35,15 @@ pub struct Distant {
 }
 
 impl Distant {
-    /// The file where it is kept; fetched, if it is not there yet.
+    /// Whether it can be fetched at all, as far as one can tell before.
     ///
     /// # Errors
-    /// [`Error::Configuration`] for an address or a digest that cannot be; [`Error::Local`] where the file cannot be kept, is
-    /// too large or another one; what keeps it from being fetched otherwise.
-    pub async fn fetched(&self, within: Duration) -> Result<PathBuf, Error> {
+    /// [`Error::Configuration`] for an address or a digest that cannot be.
+    pub fn check(&self) -> Result<(), Error> {
+        self.checked().map(|_| ())
+    }
+
+    fn checked(&self) -> Result<(Url, String), Error> {
         let sha256 = self.sha256.trim().to_ascii_lowercase();
         if sha256.len() != 64 || !sha256.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(Error::Configuration("a SHA-256 has 64 hexadecimal digits".to_owned()));
@@ -48,6 +51,16 @@ impl Distant {
         let url = Url::parse(&self.url).ok().filter(is_safe).ok_or_else(|| {
             Error::Configuration("a model's address is https without a user and a password".to_owned())
         })?;
+        Ok((url, sha256))
+    }
+
+    /// The file where it is kept; fetched, if it is not there yet.
+    ///
+    /// # Errors
+    /// [`Error::Configuration`] for an address or a digest that cannot be; [`Error::Local`] where the file cannot be kept, is
+    /// too large or another one; what keeps it from being fetched otherwise.
+    pub async fn fetched(&self, within: Duration) -> Result<PathBuf, Error> {
+        let (url, sha256) = self.checked()?;
         let kept = self.folder.join(format!("{sha256}.gguf"));
         if kept.is_file() {
             return Ok(kept);

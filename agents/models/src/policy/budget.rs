@@ -37,6 +37,25 @@ impl Price {
             .saturating_add(product(usage.output_tokens, self.output_micro_dollars_a_million));
         u64::try_from(sum.div_ceil(1_000_000)).unwrap_or(u64::MAX)
     }
+
+    /// What so many tokens cost at most, read or written.
+    #[must_use]
+    pub fn at_most(self, tokens: u64) -> u64 {
+        let sum = u128::from(tokens) * u128::from(self.dearer());
+        u64::try_from(sum.div_ceil(1_000_000)).unwrap_or(u64::MAX)
+    }
+
+    /// How many tokens so much money pays for, read or written.
+    #[must_use]
+    pub fn affords(self, micro_dollars: u64) -> u64 {
+        let product = u128::from(micro_dollars) * 1_000_000;
+        let tokens = product.checked_div(u128::from(self.dearer()));
+        tokens.map_or(u64::MAX, |tokens| u64::try_from(tokens).unwrap_or(u64::MAX))
+    }
+
+    fn dearer(self) -> u64 {
+        self.input_micro_dollars_a_million.max(self.output_micro_dollars_a_million)
+    }
 }
 
 /// A tenant's bounds for a day.
@@ -184,6 +203,8 @@ mod tests {
         let price = Price { input_micro_dollars_a_million: 37_500, output_micro_dollars_a_million: 15_000_000 };
         assert_eq!(price.of(Usage { input_tokens: 1_000, output_tokens: 100 }), 38 + 1_500);
         assert_eq!(price.of(Usage { input_tokens: 1, output_tokens: 0 }), 1);
+        assert_eq!((price.at_most(1_000), price.affords(15_000), price.affords(14_999)), (15_000, 1_000, 999));
+        assert_eq!((Price::default().at_most(u64::MAX), Price::default().affords(0)), (0, u64::MAX));
         assert_eq!(
             Price { input_micro_dollars_a_million: u64::MAX, ..price }
                 .of(Usage { input_tokens: u64::MAX, output_tokens: u64::MAX }),
