@@ -382,3 +382,5 @@ fn a_log_that_differs_stays_as_it_is() {
 
 #[path = "service_tests/over_grpc.rs"]
 mod over_grpc;
+#[path = "service_tests/with_models.rs"]
+mod with_models;

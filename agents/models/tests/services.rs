@@ -115,6 +115,7 @@ async fn requests_hold_the_schema_and_name_who_asks() {
     let schema = question().schema;
     in_mood(Mood::Honest, LONG, |name, _, fake| {
         let seen = fake.seen().remove(0);
+        assert_eq!(seen.schema()["properties"], schema["properties"], "{name}");
         let at = |place: &str| seen.body.pointer(place).cloned().unwrap_or_default();
         let bearer = format!("Bearer {KEY}");
         let tool = json!({"type": "tool", "name": "verdict"});

@@ -18,6 +18,8 @@ pub(crate) mod fixtures;
 #[cfg(test)]
 mod local_tests;
 #[cfg(test)]
+pub(crate) mod over_http;
+#[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -63,6 +63,11 @@ pub(crate) struct Answers {
     pub(crate) malicious: Value,
 }
 
+/// What is answered to a request in a mood that answers in form.
+pub(crate) type Voice = Box<dyn Fn(&Seen, Mood) -> Value + Send + Sync>;
+/// The mood in which a request is met; the number is its place among all.
+pub(crate) type Temper = Box<dyn Fn(&Seen, usize) -> Mood + Send + Sync>;
+
 /// A request as it came.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
@@ -73,6 +78,18 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
+    /// The schema that the answer is asked to have, wherever the API puts it.
+    pub(crate) fn schema(&self) -> Value {
+        let places = [
+            "/response_format/json_schema/schema",
+            "/tools/0/function/parameters",
+            "/tools/0/input_schema",
+            "/toolConfig/tools/0/toolSpec/inputSchema/json",
+            "/generationConfig/responseSchema",
+        ];
+        places.iter().find_map(|place| self.body.pointer(place)).cloned().unwrap_or_default()
+    }
+
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
@@ -86,19 +103,29 @@ pub(crate) struct Fake {
 }
 
 struct Shared {
-    /// The mood of each request in turn; the last one stays.
-    moods: Vec<Mood>,
-    answers: Answers,
+    temper: Temper,
+    voice: Voice,
     seen: Mutex<Vec<Seen>>,
     written: AtomicUsize,
 }
 
 impl Fake {
+    /// Each mood is for one request in turn; the last one stays.
     pub(crate) async fn start(moods: &[Mood], answers: Answers) -> io::Result<Self> {
+        let moods = moods.to_vec();
+        let temper = move |_: &Seen, nth: usize| moods.get(nth).or(moods.last()).copied().unwrap_or(Mood::Honest);
+        let voice = move |_: &Seen, mood: Mood| match mood {
+            Mood::HostileBenign => answers.benign.clone(),
+            Mood::HostileMalicious => answers.malicious.clone(),
+            _ => answers.honest.clone(),
+        };
+        Self::speaking(Box::new(temper), Box::new(voice)).await
+    }
+
+    pub(crate) async fn speaking(temper: Temper, voice: Voice) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let base = format!("http://{}", listener.local_addr()?);
-        let shared =
-            Arc::new(Shared { moods: moods.to_vec(), answers, seen: Mutex::default(), written: AtomicUsize::new(0) });
+        let shared = Arc::new(Shared { temper, voice, seen: Mutex::default(), written: AtomicUsize::new(0) });
         let serving = tokio::spawn({
             let shared = Arc::clone(&shared);
             async move {
@@ -131,18 +158,15 @@ impl Drop for Fake {
 async fn serve(stream: TcpStream, shared: &Shared) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     let seen = read(&mut stream).await?;
-    let mood = {
+    let nth = {
         let mut all = shared.seen.lock().unwrap();
         all.push(seen.clone());
-        shared.moods.get(all.len() - 1).or(shared.moods.last()).copied().unwrap_or(Mood::Honest)
+        all.len() - 1
     };
+    let mood = (shared.temper)(&seen, nth);
     let stream = stream.get_mut();
-    let text = match mood {
-        Mood::HostileBenign => &shared.answers.benign,
-        Mood::HostileMalicious => &shared.answers.malicious,
-        _ => &shared.answers.honest,
-    };
-    let honest = envelope(&seen, text, if mood == Mood::AbsurdUsage { u64::MAX } else { 7 }).to_string();
+    let honest =
+        envelope(&seen, &(shared.voice)(&seen, mood), if mood == Mood::AbsurdUsage { u64::MAX } else { 7 }).to_string();
     let json = "content-type: application/json\r\n";
     match mood {
         Mood::Honest | Mood::HostileBenign | Mood::HostileMalicious | Mood::AbsurdUsage => {
