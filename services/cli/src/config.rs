@@ -173,6 +173,13 @@ pub struct Council {
     /// Name of the environment variable that holds the key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_variable: Option<String>,
+    /// Names of those that hold an AWS access key, for Bedrock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access_key_variable: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_key_variable: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_token_variable: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
     pub output: Output,
@@ -180,6 +187,19 @@ pub struct Council {
     pub ask_from: Severity,
     pub requests_a_minute: u64,
     pub tokens_a_day: u64,
+    /// US dollars for a million tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub price_input: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub price_output: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dollars_a_day: Option<f64>,
+    /// A GGUF file, or the address of one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local_model: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local_sha256: Option<String>,
+    pub local_folder: PathBuf,
 }
 
 /// Whose way of asking a model's service speaks.
@@ -188,6 +208,7 @@ pub struct Council {
 pub enum Provider {
     #[serde(rename = "openai")]
     OpenAi,
+    Ollama,
     Anthropic,
     Bedrock,
     Gemini,
@@ -256,12 +277,21 @@ impl Default for Council {
             url: None,
             model: None,
             key_variable: None,
+            access_key_variable: None,
+            secret_key_variable: None,
+            session_token_variable: None,
             region: None,
             output: Output::default(),
             roles: trailwarden_council::panel::ROLES.into(),
             ask_from: Severity::Medium,
             requests_a_minute: 300,
             tokens_a_day: 5_000_000,
+            price_input: None,
+            price_output: None,
+            dollars_a_day: None,
+            local_model: None,
+            local_sha256: None,
+            local_folder: "trailwarden-models".into(),
         }
     }
 }
@@ -340,7 +370,11 @@ impl Config {
     /// The same, with nothing left of the addresses of servers that may hold a password; `None` when there are none.
     pub fn without_passwords(&self) -> Option<Self> {
         let mut open = self.clone();
-        let urls = [&mut open.bus.url, &mut open.windows.url, &mut open.council.url, &mut open.telemetry.otlp];
+        let Council { url, local_model, .. } = &mut open.council;
+        // A path may hold these signs, and no password.
+        let local_model =
+            if local_model.as_ref().is_some_and(|it| it.contains("://")) { local_model } else { &mut None };
+        let urls = [&mut open.bus.url, &mut open.windows.url, url, local_model, &mut open.telemetry.otlp];
         for url in urls.into_iter().flatten().filter(|url| url.contains(['@', '?', '#'])) {
             *url = addresses(url);
         }

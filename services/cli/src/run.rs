@@ -316,8 +316,10 @@ impl Running {
                 let listener = listen(&config.listen.council).await?;
                 let (rules, accounts) = (scanner.shared_rules(), scanner.own_accounts());
                 let judge = Arc::clone(scanner) as Arc<dyn trailwarden_council::Judge>;
-                let panel = models::panel(&config.council, &tenant, &surroundings.environment, &clock)
-                    .context("the council's model")?;
+                let environment = &surroundings.environment;
+                let around =
+                    models::Surroundings { tenant: &tenant, environment, clock: &clock, bus: Some(bus.clone()) };
+                let panel = models::panel(&config.council, around).await.context("the council's model")?;
                 let own = Own { tenant, partitions, cases: scanner.case_limits() };
                 let deps = Deps { bus, listener, rules, accounts, judge, panel, clock, readiness, metrics };
                 self.spawn(role, async move { run(own, deps, stop).await.map_err(Into::into) });

@@ -41,16 +41,25 @@ pub(super) const KEYS: &[Key] = &[
     of("archive", "location", Kind::Text),
     whole("archive", "flush_events", 1, 1 << 20),
     whole("archive", "flush_s", 1, 3_600),
-    of("council", "provider", Kind::Choice(&["openai", "anthropic", "bedrock", "gemini"])),
+    of("council", "provider", Kind::Choice(&["openai", "ollama", "anthropic", "bedrock", "gemini"])),
     of("council", "url", Kind::Text),
     of("council", "model", Kind::Text),
     of("council", "key_variable", Kind::Text),
+    of("council", "access_key_variable", Kind::Text),
+    of("council", "secret_key_variable", Kind::Text),
+    of("council", "session_token_variable", Kind::Text),
     of("council", "region", Kind::Text),
     of("council", "output", Kind::Choice(&["schema", "tool"])),
     of("council", "roles", Kind::Texts(Form::Role)),
     of("council", "ask_from", Kind::Choice(&["informational", "low", "medium", "high", "critical"])),
     whole("council", "requests_a_minute", 1, 1_000_000),
     whole("council", "tokens_a_day", 1, 1 << 50),
+    of("council", "price_input", Kind::Dollars),
+    of("council", "price_output", Kind::Dollars),
+    of("council", "dollars_a_day", Kind::Dollars),
+    of("council", "local_model", Kind::Text),
+    of("council", "local_sha256", Kind::Digest),
+    of("council", "local_folder", Kind::Text),
     of("listen", "collector", Kind::Address),
     of("listen", "featurizer", Kind::Address),
     of("listen", "scorer", Kind::Address),
@@ -61,6 +70,8 @@ pub(super) const KEYS: &[Key] = &[
     of("telemetry", "format", Kind::Choice(&["json", "text"])),
 ];
 
+/// More is a slip of the finger, and millionths of it are still exact.
+const DOLLARS_MAX: f64 = 1e6;
 /// Roles of the council that a model may answer for.
 const ROLES: &[&str] = &["analysis", "context", "sceptic", "judge", "responder", "reporter"];
 
@@ -78,6 +89,10 @@ pub(super) enum Kind {
         max: i64,
     },
     Probability,
+    /// US dollars.
+    Dollars,
+    /// A SHA-256 in hexadecimal.
+    Digest,
     Choice(&'static [&'static str]),
     Text,
     /// Letters, digits, `-` and `_`: fit for names on a broker and in a store.
@@ -117,6 +132,11 @@ impl Kind {
             }
             (Self::Probability, Value::Float(number)) if (0.0..=1.0).contains(&number) => Ok(Value::Float(number)),
             (Self::Probability, Value::Integer(number @ 0..=1)) => Ok(Value::Float(number as f64)),
+            (Self::Dollars, Value::Float(number)) if (0.0..=DOLLARS_MAX).contains(&number) => Ok(Value::Float(number)),
+            (Self::Dollars, Value::Integer(number)) if (0..=DOLLARS_MAX as i64).contains(&number) => {
+                Ok(Value::Float(number as f64))
+            }
+            (Self::Digest, Value::String(text)) if is_sha256(&text) => Ok(Value::String(text)),
             (Self::Choice(words), Value::String(word)) if words.contains(&word.as_str()) => Ok(Value::String(word)),
             (Self::Text, Value::String(text)) if !text.trim().is_empty() => Ok(Value::String(text)),
             (Self::Word, Value::String(word)) if is_word(&word) => Ok(Value::String(word)),
@@ -138,9 +158,9 @@ impl Kind {
     pub(super) fn read(self, text: &str) -> Value {
         match self {
             Self::Whole { .. } => text.trim().parse().map(Value::Integer).ok(),
-            Self::Probability => text.trim().parse().map(Value::Float).ok(),
+            Self::Probability | Self::Dollars => text.trim().parse().map(Value::Float).ok(),
             Self::Truth => text.trim().parse().map(Value::Boolean).ok(),
-            Self::Choice(_) | Self::Text | Self::Word | Self::Address => None,
+            Self::Choice(_) | Self::Text | Self::Digest | Self::Word | Self::Address => None,
             Self::Texts(_) => {
                 let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
                 Some(Value::Array(items.map(Value::from).collect()))
@@ -155,6 +175,8 @@ impl fmt::Display for Kind {
         match self {
             Self::Whole { min, max } => write!(f, "a whole number from {min} to {max}"),
             Self::Probability => f.write_str("a probability from 0 to 1"),
+            Self::Dollars => write!(f, "dollars, from 0 to {DOLLARS_MAX}"),
+            Self::Digest => f.write_str("a SHA-256: 64 hexadecimal digits"),
             Self::Choice(words) => write!(f, "one of {}", words.join(", ")),
             Self::Text => f.write_str("a text"),
             Self::Word => f.write_str("a word of at most 32 letters, digits, `-` and `_`"),
@@ -168,6 +190,10 @@ impl fmt::Display for Kind {
             }
         }
     }
+}
+
+fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn is_word(text: &str) -> bool {

@@ -30,7 +30,15 @@ fn everything_set() -> Config {
             url: Some("http://127.0.0.1:8000".into()),
             model: Some("large".into()),
             key_variable: Some("KEY".into()),
+            access_key_variable: Some("AWS_ACCESS_KEY_ID".into()),
+            secret_key_variable: Some("AWS_SECRET_ACCESS_KEY".into()),
+            session_token_variable: Some("AWS_SESSION_TOKEN".into()),
             region: Some("eu-west-1".into()),
+            price_input: Some(0.15),
+            price_output: Some(3.0),
+            dollars_a_day: Some(20.0),
+            local_model: Some("models/small.gguf".into()),
+            local_sha256: Some("0123456789abcdef".repeat(4)),
             roles: [Role::Sceptic, Role::Judge].into(),
             ..Council::default()
         },
@@ -58,8 +66,25 @@ fn the_schema_names_exactly_the_keys_of_the_types_and_of_the_default_file() {
     };
     let schema: BTreeSet<String> = KEYS.iter().map(|key| format!("{}.{}", key.section, key.name)).collect();
     assert_eq!(keys(&table_of(&everything_set())), schema);
-    let absent =
-        ["close_below", "automatic_above", "bundle", "url", "otlp", "provider", "model", "key_variable", "region"];
+    let absent = [
+        "close_below",
+        "automatic_above",
+        "bundle",
+        "url",
+        "otlp",
+        "provider",
+        "model",
+        "key_variable",
+        "access_key_variable",
+        "secret_key_variable",
+        "session_token_variable",
+        "region",
+        "price_input",
+        "price_output",
+        "dollars_a_day",
+        "local_model",
+        "local_sha256",
+    ];
     let uncommented = absent
         .iter()
         .fold(DEFAULT_TOML.to_owned(), |text, key| text.replace(&format!("# {key} ="), &format!("{key} =")));
@@ -78,11 +103,16 @@ fn what_is_printed_loads_again_as_the_same() {
 #[test]
 fn passwords_are_not_printed() {
     assert_eq!(everything_set().without_passwords(), None);
-    let toml = "[bus]\nurl = 'nats://me:secret@a:4222'\n[windows]\nurl = 'redis://b:6379/0'";
+    let toml = "[bus]\nurl = 'nats://me:hunter2@a:4222'\n[windows]\nurl = 'redis://b:6379/0'";
     let open = load(toml, &[]).unwrap().without_passwords().expect("there is one").to_toml();
-    let socket = load("[windows]\nurl = 'redis+unix:///run/redis.sock?pass=secret'", &[]).unwrap();
-    assert!(!socket.without_passwords().expect("there is one").to_toml().contains("secret"));
-    assert!(!open.contains("secret") && open.contains("redis://b:6379/0") && open.contains("nats://a:4222"), "{open}");
+    let socket = load("[windows]\nurl = 'redis+unix:///run/redis.sock?pass=hunter2'", &[]).unwrap();
+    assert!(!socket.without_passwords().expect("there is one").to_toml().contains("hunter2"));
+    let model = "[council]\nlocal_model = 'https://hub.example/x.gguf?token=hunter2'";
+    let model = load(model, &[]).unwrap().without_passwords().expect("there is one").to_toml();
+    assert!(!model.contains("hunter2") && model.contains("hub.example"), "{model}");
+    let path = load("[council]\nlocal_model = 'my@folder/x.gguf'", &[]).unwrap();
+    assert_eq!(path.without_passwords(), None);
+    assert!(!open.contains("hunter2") && open.contains("redis://b:6379/0") && open.contains("nats://a:4222"), "{open}");
 }
 
 #[test]
@@ -125,6 +155,16 @@ fn each_mistake_is_named_with_its_place_and_key() {
             "[routing]\nclose_below = nan",
             &[],
             "mine.toml: `routing.close_below` wants a probability from 0 to 1, not nan",
+        ),
+        (
+            "[council]\nprice_input = -1",
+            &[],
+            "mine.toml: `council.price_input` wants dollars, from 0 to 1000000, not -1",
+        ),
+        (
+            "[council]\nlocal_sha256 = 'abc'",
+            &[],
+            "mine.toml: `council.local_sha256` wants a SHA-256: 64 hexadecimal digits, not \"abc\"",
         ),
         (
             "[organisation]\naccounts = [111122223333]",
