@@ -8,12 +8,15 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use serde_json::json;
+use trailwarden_lab::evaluate::Outside;
 use trailwarden_lab::train::Options;
 use trailwarden_lab::universe::Universe;
 use trailwarden_lab::{evaluate, generate, table};
+use trailwarden_runtime::Clock;
 use trailwarden_scorer::bundle;
 
 use crate::command::{Surroundings, print, tell};
+use crate::recording::Models;
 
 /// How strange the innocent are, and how careful the attackers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -103,11 +106,23 @@ pub fn evaluate(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Measures the second stage and prints its table.
-pub fn stage_two(close_up_to: f64, surroundings: &Surroundings<'_>) -> Result<ExitCode> {
+/// Measures the second stage and prints its table, that of models on a sample included where they are asked for.
+pub fn stage_two(
+    close_up_to: f64,
+    models: Option<&Models>,
+    clock: &Clock,
+    surroundings: &Surroundings<'_>,
+) -> Result<ExitCode> {
     let said = |text: &str| tell(&format!("{:>5.0} s  {text}\n", (surroundings.elapsed)().as_secs_f64()));
     let elapsed = || (surroundings.elapsed)();
-    let told = evaluate::stage_two(&Universe::PUBLISHED, &Options::default(), close_up_to, &elapsed, &said)?;
+    let (universe, options) = (&Universe::PUBLISHED, Options::default());
+    let measured = |outside: Option<&Outside<'_>>| {
+        Ok(evaluate::stage_two(universe, &options, close_up_to, outside, &elapsed, &said)?)
+    };
+    let told = match models {
+        Some(models) => models.with(surroundings, clock, |outside| measured(Some(outside)))?,
+        None => measured(None)?,
+    };
     print(&format!("{}\n{}\n", table::stage_two_markdown(&told), serde_json::to_string(&told)?))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -18,6 +18,7 @@ pub mod ocsf;
 mod outputs;
 pub mod progress;
 pub mod query;
+pub mod recording;
 pub mod report;
 pub mod rules;
 pub mod run;

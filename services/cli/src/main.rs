@@ -12,6 +12,7 @@ use std::time::Instant;
 use clap::{Args, Parser, Subcommand};
 use trailwarden::case::{self, CaseCommand};
 use trailwarden::command::{self, Surroundings};
+use trailwarden::recording::Models;
 use trailwarden::run::{self, Role};
 use trailwarden::{doctor, lab, query};
 use trailwarden_core::level::Verdict;
@@ -245,6 +246,34 @@ struct Evaluate {
     /// With `--stage 2`: close cases up to this probability, as an operator might set it by hand
     #[arg(long, value_name = "P", default_value_t = 0.15, value_parser = probability, requires = "stage")]
     close_up_to: f64,
+    /// With `--stage 2`: ask the configured council's models about a sample of the cases, and write what they say
+    #[arg(long, value_name = "FILE", requires = "stage", conflicts_with = "recorded")]
+    record: Option<PathBuf>,
+    /// With `--stage 2`: judge by what models said then
+    #[arg(long, value_name = "FILE", requires = "stage")]
+    recorded: Option<PathBuf>,
+    /// Cases of the sample at most: half of them false ones, as far as there are so many
+    #[arg(long, value_name = "N", default_value_t = 40, value_parser = clap::value_parser!(u32).range(2..=10_000), requires = "record")]
+    sample: u32,
+    /// Which sample
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "record")]
+    sample_seed: u64,
+    /// Configuration whose `[council]` is asked
+    #[arg(long, value_name = "FILE", requires = "record")]
+    config: Option<PathBuf>,
+}
+
+impl Evaluate {
+    fn models(&self) -> Option<Models> {
+        let Self { config, sample, sample_seed, .. } = self;
+        let record = self.record.clone().map(|file| Models::Record {
+            file,
+            config: config.clone(),
+            sample: *sample as usize,
+            seed: *sample_seed,
+        });
+        record.or(self.recorded.clone().map(|file| Models::Recorded { file }))
+    }
 }
 
 fn probability(text: &str) -> Result<f64, String> {
@@ -310,7 +339,10 @@ fn main() -> ExitCode {
             lab::generate(&out, &setting.settings(events, accounts, days, seed), &surroundings)
         }
         Command::Lab(Lab::Train(asked)) => lab::train(&asked.out, &surroundings),
-        Command::Lab(Lab::Evaluate(asked)) if asked.stage.is_some() => lab::stage_two(asked.close_up_to, &surroundings),
+        Command::Lab(Lab::Evaluate(asked)) if asked.stage.is_some() => {
+            let clock: trailwarden_runtime::Clock = std::sync::Arc::new(wall_clock);
+            lab::stage_two(asked.close_up_to, asked.models().as_ref(), &clock, &surroundings)
+        }
         Command::Lab(Lab::Evaluate(asked)) => {
             lab::evaluate(&asked.markdown, &asked.report, asked.real.as_deref(), &surroundings)
         }

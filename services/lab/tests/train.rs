@@ -74,7 +74,7 @@ fn the_whole_table_is_filled_on_a_small_universe() {
 #[test]
 fn the_second_stage_is_measured_beside_random_claims() {
     let measured = |close_up_to| {
-        stage_two(&Universe::SMALL, &options(), close_up_to, &|| Duration::ZERO, &|_| {}).expect("room on disk")
+        stage_two(&Universe::SMALL, &options(), close_up_to, None, &|| Duration::ZERO, &|_| {}).expect("room on disk")
     };
     let told = measured(0.0);
     let [council, random] = told.councils.as_slice() else { panic!("two councils") };

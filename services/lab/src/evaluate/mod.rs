@@ -6,6 +6,7 @@
 mod apart;
 mod models;
 mod pool;
+mod sample;
 mod stage_two;
 
 use std::collections::BTreeSet;
@@ -30,6 +31,7 @@ use crate::weigh;
 use models::{Detector, Models};
 use pool::Pool;
 
+pub use sample::{Heard, Outside, Pick};
 pub use stage_two::stage_two;
 
 /// Bins of the reliability plot.

@@ -26,21 +26,23 @@ use crate::table::{Council, Scope, StageTwo};
 use crate::train::Options;
 use crate::universe::{FOLDS, Organisation, Phase, Universe};
 
+use super::sample::{Outside, Sampler};
 use super::{trained, training, without};
 
 /// From here on a person is called.
-const RAISED: Severity = Severity::Medium;
+pub(super) const RAISED: Severity = Severity::Medium;
 /// Claims of one opinion of the council that claims at random, at most.
 const RANDOM_CLAIMS_MAX: usize = 8;
 const RANDOM_EVIDENCE_MAX: usize = 3;
 
 /// A way to answer for all roles.
-type Answer = fn(&Negotiation, &Ask) -> Message;
+pub(super) type Answer = fn(&Negotiation, &Ask) -> Message;
 
 const COUNCILS: [(&str, Answer); 2] =
     [("deterministic", Negotiation::deterministic_answer), ("random claims", random_answer)];
 
-/// Measures councils without any model behind them. `elapsed` is a clock that only goes on.
+/// Measures councils without any model behind them, and on a sample of the cases one from `outside`, where there is any. `elapsed`
+/// is a clock that only goes on.
 ///
 /// # Errors
 /// When there is no room on disk.
@@ -48,6 +50,7 @@ pub fn stage_two(
     universe: &Universe,
     options: &Options,
     close_up_to: f64,
+    outside: Option<&Outside<'_>>,
     elapsed: &dyn Fn() -> Duration,
     say: &dyn Fn(&str),
 ) -> Result<StageTwo, Error> {
@@ -64,6 +67,7 @@ pub fn stage_two(
     };
     let training = training(&reader, universe, say)?;
     let options = Options { networks: false, ..options.clone() };
+    let mut sampler = outside.map(|outside| Sampler::new(&outside.pick));
     for fold in 0..FOLDS {
         say(&format!("fold {} of {FOLDS}", fold + 1));
         let trained = trained(&reader, &without(fold, &training), Origin::default(), &options, say)?;
@@ -78,13 +82,20 @@ pub fn stage_two(
             // Before the first attack nothing is measured: the model's threshold may come from there.
             if Phase::of(organisation.dataset.first, case.first_event_time) == Phase::Test {
                 let councils = told.councils.iter_mut().zip(&mut fates);
-                judge(&reader, case, &incidents, &scorer.terms(bounds), elapsed, councils);
+                let terms = scorer.terms(bounds);
+                judge(&reader, case, &incidents, &terms, elapsed, councils);
+                if let Some(sampler) = &mut sampler {
+                    sampler.offer(&reader, case, fold, &incidents, &terms);
+                }
             }
         })?;
         for (council, fates) in told.councils.iter_mut().zip(fates) {
-            fates.listed.count(&mut council.listed);
-            fates.raised.count(&mut council.raised);
+            fates.count(council);
         }
+    }
+    if let (Some(sampler), Some(outside)) = (sampler, outside) {
+        say("the council from outside");
+        told.sample = Some(sampler.heard(&reader, outside, &COUNCILS, elapsed, say));
     }
     Ok(told)
 }
@@ -94,9 +105,16 @@ pub fn stage_two(
 struct Attacks(BTreeMap<u32, bool>);
 
 #[derive(Default)]
-struct Fates {
+pub(super) struct Fates {
     listed: Attacks,
     raised: Attacks,
+}
+
+impl Fates {
+    pub(super) fn count(&self, council: &mut Council) {
+        self.listed.count(&mut council.listed);
+        self.raised.count(&mut council.raised);
+    }
 }
 
 impl Attacks {
@@ -121,7 +139,6 @@ fn judge<'a>(
     elapsed: &dyn Fn() -> Duration,
     councils: impl Iterator<Item = (&'a mut Council, &'a mut Fates)>,
 ) {
-    let is_true = !incidents.is_empty();
     for ((_, answer), (council, fates)) in COUNCILS.into_iter().zip(councils) {
         let began = elapsed();
         let (pack, handles) = freeze(case, reader.rules.rules(), reader.registry(), &reader.vocabulary);
@@ -129,13 +146,24 @@ fn judge<'a>(
         let (_, stage_one) = negotiation.stage_one();
         let judgement = negotiate(negotiation, asks, answer);
         council.seconds += elapsed().saturating_sub(began).as_secs_f64();
-        let is_closed = judgement.verdict == Verdict::Benign;
-        count(&mut council.listed, is_true, stage_one, &judgement);
-        fates.listed.add(incidents, !is_closed);
-        if stage_one >= RAISED {
-            count(&mut council.raised, is_true, stage_one, &judgement);
-            fates.raised.add(incidents, !is_closed && judgement.severity >= RAISED);
-        }
+        measured(council, fates, incidents, stage_one, &judgement);
+    }
+}
+
+/// Counts what a council made of a case.
+pub(super) fn measured(
+    council: &mut Council,
+    fates: &mut Fates,
+    incidents: &[u32],
+    stage_one: Severity,
+    judgement: &Judgement,
+) {
+    let (is_true, is_closed) = (!incidents.is_empty(), judgement.verdict == Verdict::Benign);
+    count(&mut council.listed, is_true, stage_one, judgement);
+    fates.listed.add(incidents, !is_closed);
+    if stage_one >= RAISED {
+        count(&mut council.raised, is_true, stage_one, judgement);
+        fates.raised.add(incidents, !is_closed && judgement.severity >= RAISED);
     }
 }
 

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use line::json_line;
 pub use markdown::markdown;
 pub use page::html;
-pub use stage_two::{Council, Scope, StageTwo, stage_two_markdown};
+pub use stage_two::{Council, Sampled, Scope, StageTwo, stage_two_markdown};
 
 use crate::measure::{Estimate, GroupRecall, Point, ReliabilityBin, TimeToDetect};
 

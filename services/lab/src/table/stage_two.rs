@@ -19,6 +19,19 @@ pub struct StageTwo {
     /// Cases with a probability up to this were closed: set by hand for this run, not learned from labelled cases.
     pub close_up_to: f64,
     pub councils: Vec<Council>,
+    /// A council from outside on a sample of the cases, where there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sample: Option<Sampled>,
+}
+
+/// Councils on a sample of the cases that stage one puts at medium or above.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Sampled {
+    pub picked: u64,
+    /// Of those, cases that the council from outside had an answer to; all are measured on these.
+    pub heard: u64,
+    /// The one from outside comes last.
+    pub councils: Vec<Council>,
 }
 
 /// One way to hold the second stage.
@@ -32,6 +45,9 @@ pub struct Council {
     /// Calls of a model, and its tokens, over all cases.
     pub calls: u64,
     pub tokens: u64,
+    /// What that cost, by the configured prices.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub micro_dollars: Option<u64>,
     /// On one thread, freezing the evidence included.
     pub seconds: f64,
 }
@@ -134,10 +150,63 @@ pub fn stage_two_markdown(told: &StageTwo) -> String {
         }),
     );
     out.push_str(
-        "Stage one's severity is its own: the model's word on the case and its detections, before any role speaks. A council \
-         of models was not measured: there is no recording of one. Random claims go through the same check as a model's.\n",
+        "Stage one's severity is its own: the model's word on the case and its detections, before any role speaks. Random claims \
+         go through the same check as a model's.",
     );
+    match &told.sample {
+        Some(sampled) => {
+            out.push_str("\n\n");
+            sample(&mut out, sampled);
+        }
+        None => out.push_str(" A council of models was not measured: there is no recording of one.\n"),
+    }
     out
+}
+
+/// What a council from outside made of a sample, beside the others on the same.
+fn sample(out: &mut String, sampled: &Sampled) {
+    let Sampled { picked, heard, councils } = sampled;
+    let sides = councils.first().map(|council| (council.raised.false_cases, council.raised.true_cases));
+    let (false_cases, true_cases) = sides.unwrap_or_default();
+    let _ = writeln!(
+        out,
+        "## On a sample, with models\n\nOf {} cases that were picked among those at medium or above, {} were heard: n = {} false \
+         and {} true ones. They are not in the proportion in which they come. Attacks are those with a case in the sample.\n",
+        count(*picked),
+        count(*heard),
+        count(false_cases),
+        count(true_cases),
+    );
+    let head = [
+        "Council",
+        "False cases",
+        "closed",
+        "lowered",
+        "removed",
+        "raised further",
+        "True cases",
+        "closed",
+        "lowered",
+        "sunk below medium",
+        "lost",
+        "Attacks",
+        "with no case left",
+    ];
+    table(out, &head, councils.iter().map(|council| row(&council.name, &council.raised)));
+    let head = ["Council", "Model calls", "Tokens", "Seconds", "Seconds a case", "US dollars"];
+    let a_case = |seconds: f64| seconds / (*heard).max(1) as f64;
+    let costs = councils.iter().map(|council| {
+        let dollars = council.micro_dollars.map(|cost| format!("{:.4}", cost as f64 / 1e6));
+        vec![
+            council.name.clone(),
+            count(council.calls),
+            count(council.tokens),
+            format!("{:.1}", council.seconds),
+            format!("{:.3}", a_case(council.seconds)),
+            dollars.unwrap_or_else(|| NOT_MEASURED.to_owned()),
+        ]
+    });
+    table(out, &head, costs);
 }
 
 fn row(name: &str, scope: &Scope) -> Vec<String> {
