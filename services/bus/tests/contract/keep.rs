@@ -1,7 +1,7 @@
 //! What can be read back, and what is kept beside the streams.
 
 use bytes::Bytes;
-use trailwarden_bus::{CLAIM, DeadLetter, Error, Layout, PAYLOAD_BYTES_MAX, Published, Stream, Subject};
+use trailwarden_bus::{CLAIM, DeadLetter, Error, Layout, Outgoing, PAYLOAD_BYTES_MAX, Published, Stream, Subject};
 
 use crate::{Bench, TENANT, consumer, partition};
 
@@ -40,6 +40,29 @@ pub(crate) async fn the_latest_announcements_stay(bench: Bench) {
     assert_eq!(bench.bus.last(&subject).await.unwrap().unwrap().payload, "59");
     assert_eq!(bench.bus.depth(Stream::Epoch).await.unwrap(), 48);
     assert_eq!(bench.bus.depth(Stream::Case).await.unwrap(), 0);
+}
+
+pub(crate) async fn what_a_day_has_cost_stands_apart_and_is_changed_by_one_at_a_time(bench: Bench) {
+    let (spent, announced) = (Subject::spent(TENANT), Subject::whole(Stream::Epoch, TENANT));
+    let mut tail = 0;
+    for number in 0..60 {
+        bench.say(&announced, "epoch").await;
+        let change = |expected| Outgoing {
+            payload: Bytes::from(number.to_string()),
+            expected: Some(expected),
+            ..Outgoing::default()
+        };
+        let Published::Stored(now) = bench.bus.publish(&spent, change(tail)).await.unwrap() else { panic!("no id") };
+        // Whoever read the same before comes too late.
+        let late = bench.bus.publish(&spent, change(tail)).await.unwrap_err();
+        assert!(matches!(late, Error::Refused { .. }), "{late}");
+        tail = now;
+    }
+    let last = bench.bus.last(&spent).await.unwrap().unwrap();
+    assert_eq!((last.sequence, last.payload), (tail, Bytes::from("59")));
+    assert_eq!(bench.bus.read(&spent, 0, 100).await.unwrap().len(), 48);
+    assert_eq!(bench.bus.read(&announced, 0, 100).await.unwrap().len(), 48);
+    assert_eq!(bench.bus.last(&announced).await.unwrap().unwrap().payload, "epoch");
 }
 
 pub(crate) async fn objects_are_kept_whole_and_once(bench: Bench) {
