@@ -8,7 +8,7 @@ use std::time::Duration;
 use trailwarden_bus::Bus;
 use trailwarden_council::panel::{self, Account, Panel};
 use trailwarden_models::{
-    Access, Client, Credentials, Distant, Gateway, Limits, Model, Output as Held, Pinned, Policy, Price,
+    Access, Client, Credentials, Distant, Gateway, Kind, Limits, Model, Output as Held, Pinned, Policy, Price,
     Provider as Way, Runner, Secret, Service, ToolChoice, Transport, Vote, Voter,
 };
 use trailwarden_runtime::Clock;
@@ -19,6 +19,10 @@ use crate::config::{Council, Output, Provider};
 const LOCAL_BYTES_MAX: u64 = 4 << 30;
 /// How long a model may take to be fetched. Cases are judged without it meanwhile.
 const FETCH_MAX: Duration = Duration::from_secs(3_600);
+
+/// Before it is tried again, doubled each time.
+const FETCH_PAUSE: Duration = Duration::from_secs(5);
+const FETCH_PAUSE_MAX: Duration = Duration::from_secs(3_600);
 
 /// What keeps a model from being asked. All of it is the operator's to mend.
 #[derive(Debug, thiserror::Error)]
@@ -138,11 +142,7 @@ async fn local(own: &Council) -> Result<Option<Voter>, Error> {
     distant.check()?;
     // Cases are judged without it until it is there.
     tokio::spawn(async move {
-        let fetched = async {
-            let path = distant.fetched(FETCH_MAX).await?;
-            loaded(Pinned { path, sha256, bytes_max: LOCAL_BYTES_MAX }).await
-        };
-        match fetched.await {
+        match brought(&distant, sha256, FETCH_PAUSE).await {
             Ok(vote) => {
                 given.give(vote);
                 tracing::info!("the local model is there");
@@ -151,6 +151,23 @@ async fn local(own: &Council) -> Result<Option<Voter>, Error> {
         }
     });
     Ok(Some(voter))
+}
+
+/// Fetches and loads a model; tries again after a pause, later and later, for as long as that can help.
+async fn brought(distant: &Distant, sha256: String, mut pause: Duration) -> Result<Vote, trailwarden_models::Error> {
+    let path = loop {
+        match distant.fetched(FETCH_MAX).await {
+            Ok(path) => break path,
+            // Another file, or no room for it: the same comes again.
+            Err(error) if matches!(error.kind(), Kind::Local | Kind::Configuration) => return Err(error),
+            Err(error) => {
+                tracing::warn!(%error, pause_s = pause.as_secs(), "the local model could not be fetched yet");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(FETCH_PAUSE_MAX);
+            }
+        }
+    };
+    loaded(Pinned { path, sha256, bytes_max: LOCAL_BYTES_MAX }).await
 }
 
 /// Reads a file of gigabytes, so it has a thread of its own.

@@ -1,4 +1,4 @@
-use std::io::Write;
+use std::io::{Read, Write};
 
 use trailwarden_core::level::Severity;
 use trailwarden_core::negotiation::Role;
@@ -124,4 +124,26 @@ fn a_local_model_is_the_pinned_file_or_none() {
     let sha256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53";
     let panel = made(&local(real, Some(sha256))).expect("the pinned file").expect("a panel");
     assert!(format!("{panel:?}").contains("local:smollm2-135m-instruct-q4_1@b179c952"), "{panel:?}");
+}
+
+#[test]
+fn a_model_that_cannot_be_fetched_yet_is_tried_again_and_another_one_is_not() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}/small.gguf", listener.local_addr().expect("bound"));
+    let serving = std::thread::spawn(move || {
+        for (status, body) in [("503 away", ""), ("404 gone", ""), ("200 OK", "abc")] {
+            let (mut stream, _) = listener.accept().expect("somebody asks");
+            let _ = stream.read(&mut [0; 2_048]);
+            let head = format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+            stream.write_all(format!("{head}{body}").as_bytes()).expect("somebody listens");
+        }
+    });
+    let folder = tempfile::tempdir().expect("room");
+    let distant = Distant { url, sha256: ABC.to_owned(), bytes_max: 10, folder: folder.path().to_owned() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let brought = runtime.block_on(brought(&distant, ABC.to_owned(), Duration::from_millis(1)));
+    // It is the pinned file, and no model.
+    assert_eq!(brought.map(|_| ()).expect_err("no model").kind(), Kind::Local);
+    serving.join().expect("asked three times");
+    assert!(folder.path().join(format!("{ABC}.gguf")).is_file());
 }
