@@ -69,10 +69,22 @@ async fn cases_are_listed_watched_and_labelled_and_labels_survive() {
     assert_eq!((events, rest.next.as_str()), (vec!["d1", "c1", "a1"], ""), "the latest first, the merged one not");
 
     let id = page.cases[0].id.clone();
-    let label =
-        v1::LabelCaseRequest { id: id.clone(), verdict: "benign".into(), note: "a drill".into(), author: "ann".into() };
+    let label = v1::LabelCaseRequest {
+        id: id.clone(),
+        verdict: "benign".into(),
+        note: "a drill".into(),
+        author: "ann".into(),
+        synthetic: true,
+    };
     let labelled = running.client.label(label.clone()).await.expect("labelled").into_inner();
-    let said = v1::CaseLabel { verdict: "benign".into(), note: "a drill".into(), author: "ann".into(), at_ms: 77 };
+    let said = v1::CaseLabel {
+        verdict: "benign".into(),
+        note: "a drill".into(),
+        author: "ann".into(),
+        at_ms: 77,
+        synthetic: true,
+        contested_by: Vec::new(),
+    };
     assert_eq!(labelled.label, Some(said));
     let transition = watching.message().await.expect("goes on").expect("a transition");
     assert_eq!(

@@ -22,7 +22,12 @@ fn everything_set() -> Config {
             protected: ["arn:aws:iam::111122223333:user/break-glass".to_owned()].into(),
         },
         model: Model { bundle: Some("my.bundle".into()), ..Model::default() },
-        routing: Routing { close_below: Some(0.125), automatic_above: Some(1.0) },
+        routing: Routing {
+            close_below: Some(0.125),
+            automatic_above: Some(1.0),
+            calibration: Some("calibration.json".into()),
+            automatic_without_models: true,
+        },
         bus: Bus { url: Some("nats://127.0.0.1:4222".into()), replicas: 3, ..Bus::default() },
         windows: Windows { url: Some("redis://127.0.0.1".into()), cluster: true },
         council: Council {
@@ -58,8 +63,18 @@ fn the_schema_names_exactly_the_keys_of_the_types_and_of_the_default_file() {
     };
     let schema: BTreeSet<String> = KEYS.iter().map(|key| format!("{}.{}", key.section, key.name)).collect();
     assert_eq!(keys(&table_of(&everything_set())), schema);
-    let absent =
-        ["close_below", "automatic_above", "bundle", "url", "otlp", "provider", "model", "key_variable", "region"];
+    let absent = [
+        "close_below",
+        "automatic_above",
+        "calibration",
+        "bundle",
+        "url",
+        "otlp",
+        "provider",
+        "model",
+        "key_variable",
+        "region",
+    ];
     let uncommented = absent
         .iter()
         .fold(DEFAULT_TOML.to_owned(), |text, key| text.replace(&format!("# {key} ="), &format!("{key} =")));

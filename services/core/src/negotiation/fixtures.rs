@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Bounds, Judgement, Terms, Weights, negotiate_deterministically, score};
+use super::{Bounds, Judgement, Refits, Terms, Weights, negotiate_deterministically, score};
 use crate::activity::{Credential, Details, PrincipalKind};
 use crate::api::Vocabulary;
 use crate::case::{Case, Signal};
@@ -26,6 +26,7 @@ pub(super) struct Scene {
     /// The model's word on the case.
     pub(super) learned: Option<f64>,
     pub(super) weights: Option<Arc<Weights>>,
+    pub(super) refits: Refits,
 }
 
 pub(super) fn rule(severity: Severity, tactic: &str, predicate: Option<&str>) -> Rule {
@@ -139,7 +140,7 @@ impl Scene {
     }
 
     pub(super) fn terms(&self) -> Terms {
-        Terms { bounds: self.bounds, weights: self.weights.clone() }
+        Terms { bounds: self.bounds, weights: self.weights.clone(), refits: self.refits, ..Terms::default() }
     }
 }
 

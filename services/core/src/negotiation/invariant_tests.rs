@@ -80,7 +80,7 @@ fn any_scene() -> impl Strategy<Value = Scene> {
             close_up_to: Some(0.25),
             act_from: Some(0.9),
             act_from_without_models: Some(0.95),
-            labelled_cases: 2000
+            ..Bounds::default()
         })
     ];
     (
@@ -224,7 +224,7 @@ fn check_judgement(scene: &Scene, judgement: &Judgement) {
     assert!(judgement.severity >= floor(scene), "floor");
     assert!(judgement.probability > 0.0 && judgement.probability < 1.0);
     let (pack, handles) = freeze(&scene.case(), &scene.rules, &scene.registry, &Vocabulary::builtin());
-    let prior = Prior::under(pack.evidence(), scene.weights.as_ref());
+    let prior = Prior::under(pack.evidence(), &scene.terms());
     let shift = logit(judgement.probability) - prior.log_odds();
     let (low, high) = CAPS.iter().fold((0.0, 0.0), |(low, high), (_, down, up)| (low + down, high + up));
     assert!(shift >= low - 1e-6 && shift <= high + 1e-6, "capped influence: {shift}");
