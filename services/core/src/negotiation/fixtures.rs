@@ -1,6 +1,6 @@
 //! Cases for tests, built a signal at a time.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use super::{Bounds, Judgement, Refits, Terms, Weights, negotiate_deterministically, score};
 use crate::activity::{Credential, Details, PrincipalKind};
@@ -16,6 +16,9 @@ use crate::time::Timestamp;
 pub(super) const ACCOUNT: &str = "111122223333";
 pub(super) const SSO_ROLE: &str =
     "arn:aws:iam::111122223333:role/aws-reserved/sso.amazonaws.com/AWSReservedSSO_Ops_0123456789abcdef";
+
+/// Made once: thousands of cases are frozen with it.
+pub(super) static VOCABULARY: LazyLock<Vocabulary> = LazyLock::new(Vocabulary::builtin);
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Scene {
@@ -136,7 +139,7 @@ impl Scene {
     }
 
     pub(super) fn judged(&self) -> Judgement {
-        negotiate_deterministically(&self.case(), &self.rules, &self.registry, &Vocabulary::builtin(), &self.terms())
+        negotiate_deterministically(&self.case(), &self.rules, &self.registry, &VOCABULARY, &self.terms())
     }
 
     pub(super) fn terms(&self) -> Terms {

@@ -38,6 +38,8 @@ mod calibration_tests;
 mod fixtures;
 #[cfg(test)]
 mod invariant_tests;
+#[cfg(test)]
+mod scale_tests;
 
 use serde::{Deserialize, Serialize};
 
