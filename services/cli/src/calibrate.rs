@@ -232,7 +232,7 @@ fn text(read: &Records, settled: &Settled, calibrated: &Calibrated) -> String {
     let model = calibration.model.as_deref().unwrap_or("none");
     let precision = average_precision.map_or_else(|| "without an attack".to_owned(), |ap| format!("{ap:.3}"));
     [
-        format!("labelled cases      {} attacks, {} benign; each counts once\n", attacks.len(), benign.len()),
+        format!("labelled cases      attacks {}, benign {}; each counts once\n", attacks.len(), benign.len()),
         format!("not counted         {}\n", not_counted(read, left_out)),
         format!("closing             {}\n", bound(closing, MISSED, "up to", "attack", "benign case")),
         format!("automatic steps     {}\n", bound(acting, CONTAINED, "from", "benign case", "attack")),

@@ -37,7 +37,7 @@ fn lines_become_bounds_and_what_is_no_line_is_counted() {
     let calibrated = Calibration::on(&settled, None, true);
     let told = text(&records, &settled, &calibrated);
     for part in [
-        "labelled cases      199 attacks, 201 benign; each counts once\n",
+        "labelled cases      attacks 199, benign 201; each counts once\n",
         "not counted         1 of another model; 1 without the pool's figures; 2 unreadable\n",
         "closing             up to 0.250000: at most 0.50 % of attacks pass; 0 of 199 labelled ones do; leaving each out",
         "automatic steps     nothing: it takes 999 labelled benign cases, and 201 count\n",

@@ -25,7 +25,7 @@ pub struct Bounds {
     /// The same where no model answered for the sceptic; at least `act_from` and [`Bounds::AUTOMATIC_ALONE_MIN`].
     pub act_from_without_models: Option<f64>,
     pub act_by: Source,
-    /// Labelled cases that a calibration counted, whether they sufficed for bounds or not.
+    /// Labelled cases that a calibration's bounds rest on, or would if there were enough.
     pub labelled: Counts,
 }
 
@@ -49,7 +49,9 @@ impl Bounds {
     /// for steps where no model answered for the sceptic.
     #[must_use]
     pub fn or_calibrated(self, calibration: &Calibration, alone: bool) -> Self {
-        let mut bounds = Self { labelled: calibration.labelled, ..self };
+        // Those that served a refit bound nothing.
+        let labelled = Counts { attacks: calibration.close.cases, benign: calibration.act.cases };
+        let mut bounds = Self { labelled, ..self };
         if bounds.close_up_to.is_none() {
             (bounds.close_up_to, bounds.close_by) = (calibration.close.at, Source::Labels);
         }
@@ -183,7 +185,7 @@ mod tests {
 
     fn calibration() -> Calibration {
         Calibration {
-            labelled: Counts { attacks: 400, benign: 1_200 },
+            labelled: Counts { attacks: 600, benign: 1_800 },
             close: Bounded { cases: 400, at: Some(0.03) },
             act: Bounded { cases: 1_200, at: Some(0.97) },
             act_without_models: Bounded { cases: 1_200, at: Some(0.98) },
