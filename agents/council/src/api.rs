@@ -140,7 +140,7 @@ impl CaseService for Cases {
     }
 
     async fn label(&self, request: Request<v1::LabelCaseRequest>) -> Result<Response<v1::Case>, Status> {
-        let v1::LabelCaseRequest { id, verdict, note, author } = request.into_inner();
+        let v1::LabelCaseRequest { id, verdict, note, author, synthetic } = request.into_inner();
         let verdict = checked_verdict(&verdict)?.as_str().to_owned();
         checked_text("note", &note, NOTE_BYTES_MAX, true)?;
         checked_text("author", &author, AUTHOR_BYTES_MAX, false)?;
@@ -153,7 +153,8 @@ impl CaseService for Cases {
             return Err(status::status(Fault::Input, Retry::AfterChange, why));
         }
         let at_ms = (self.clock)().as_millis();
-        let entry = self.logs.label(&id, v1::CaseLabel { verdict, note, author, at_ms }).await?;
+        let label = v1::CaseLabel { verdict, note, author, at_ms, synthetic, contested_by: Vec::new() };
+        let entry = self.logs.label(&id, label).await?;
         let mut latest = self.view.latest();
         let shown = latest.wait_for(|latest| *latest >= entry.sequence);
         // It is durable; that a list shows it a little later is no failure.

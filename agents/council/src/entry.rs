@@ -1,5 +1,7 @@
 //! What an entry of a case's log says, and whether it is there already: pure.
 
+use std::collections::BTreeMap;
+
 use trailwarden_bus::Sequence;
 use trailwarden_proto::v1::{self, CaseState, CaseTransition, TransitionKind};
 use trailwarden_proto::wire;
@@ -11,6 +13,8 @@ use crate::panel::Transcript;
 const ENTRY_BYTES_MAX: usize = 768 << 10;
 /// Event ids that such an entry names.
 const EVENT_IDS_CUT: usize = 4_096;
+/// People named who say otherwise.
+const CONTESTED_BY_MAX: usize = 8;
 
 /// The log of one case as it stands.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -102,9 +106,19 @@ impl History {
     pub(crate) fn labelled(&self, label: v1::CaseLabel) -> Option<CaseTransition> {
         // The transcript stands in the entry that it led to; a label does not repeat it.
         let transcript_json = String::new();
+        let label = v1::CaseLabel { contested_by: self.contested_by(&label), ..label };
         let case = v1::Case { label: Some(label), transcript_json, ..self.case()?.clone() };
         let kind = TransitionKind::Labelled.into();
         Some(CaseTransition { sequence: 0, number: self.next_number(), case: Some(case), kind })
+    }
+
+    /// Others than a label's author whose latest word is another.
+    fn contested_by(&self, label: &v1::CaseLabel) -> Vec<String> {
+        let labelled = self.entries.iter().filter(|entry| entry.kind() == TransitionKind::Labelled);
+        let said = labelled.filter_map(|entry| entry.case.as_ref()?.label.as_ref());
+        let latest: BTreeMap<&str, &str> = said.map(|said| (said.author.as_str(), said.verdict.as_str())).collect();
+        let others = latest.into_iter().filter(|(author, word)| *author != label.author && *word != label.verdict);
+        others.map(|(author, _)| author.to_owned()).take(CONTESTED_BY_MAX).collect()
     }
 
     /// Labels so far.
@@ -113,10 +127,12 @@ impl History {
     }
 }
 
-/// Whether two entries say the same of a case. Models say something else each time, so where one was asked for either, it is
-/// the same case that counts, and not what was found.
+/// Whether two entries say the same of a case. Models say something else each time, and other terms (a bound that was set
+/// meanwhile, a new calibration) may say something else of the same evidence; where it is so, it is the same case that
+/// counts, and not what was found. What is logged stays.
 fn says_the_same(one: v1::Case, other: v1::Case) -> bool {
-    if one.transcript_json.is_empty() && other.transcript_json.is_empty() {
+    let without_models = one.transcript_json.is_empty() && other.transcript_json.is_empty();
+    if without_models && one.judged_under == other.judged_under {
         return one == other;
     }
     let bare = |case: v1::Case| v1::Case {
@@ -125,6 +141,7 @@ fn says_the_same(one: v1::Case, other: v1::Case) -> bool {
         severity: String::new(),
         line_json: String::new(),
         transcript_json: String::new(),
+        judged_under: String::new(),
         ..case
     };
     let (one, other) = (bare(one), bare(other));
@@ -157,6 +174,7 @@ pub(crate) fn to_wire(judged: Judged, transcript: Option<&Transcript>, state: Ca
         label: None,
         merged_into: String::new(),
         transcript_json: transcript.map(Transcript::to_json).unwrap_or_default(),
+        judged_under: judgement.basis.terms,
     };
     if wire::pack(&wire).len() > ENTRY_BYTES_MAX {
         tracing::warn!(case = wire.id, events = wire.event_ids.len(), "case is too large for its line to be logged");
@@ -211,6 +229,46 @@ mod tests {
         }
         let Statement::Judged(case) = judged(&["x"], 1) else { unreachable!() };
         assert!(matches!(history.decide(1, &Statement::Closed(case)), Decision::Differs { .. }));
+    }
+
+    #[test]
+    fn what_was_judged_under_other_terms_stays_as_it_is() {
+        let under = |terms: &str, verdict: &str, events: &[&str]| {
+            let Statement::Judged(case) = judged(events, 1) else { unreachable!() };
+            let (judged_under, verdict) = (terms.to_owned(), verdict.to_owned());
+            Statement::Judged(Box::new(v1::Case { judged_under, verdict, ..*case }))
+        };
+        let mut history = History::default();
+        append(&mut history, 1, &under("one", "insufficient", &["x"]));
+        // The operator set a bound meanwhile, and the fold comes by again.
+        assert_eq!(history.decide(1, &under("other", "benign", &["x"])), Decision::Present);
+        // An entry from before terms had names.
+        let mut old = History::default();
+        append(&mut old, 1, &under("", "insufficient", &["x"]));
+        assert_eq!(old.decide(1, &under("other", "benign", &["x"])), Decision::Present);
+        // Under the same terms the same has to come out; and another case is another case under any.
+        for statement in [under("one", "benign", &["x"]), under("other", "insufficient", &["z"])] {
+            assert!(matches!(history.decide(1, &statement), Decision::Differs { .. }), "{statement:?}");
+        }
+    }
+
+    #[test]
+    fn a_label_names_who_says_otherwise() {
+        let mut history = History::default();
+        append(&mut history, 1, &judged(&["x"], 1));
+        for (author, verdict, contested) in [
+            ("ann", "malicious", &[][..]),
+            ("bob", "malicious", &[]),
+            ("cat", "benign", &["ann", "bob"]),
+            ("bob", "benign", &["ann"]),
+            ("ann", "benign", &[]),
+        ] {
+            let label = v1::CaseLabel { verdict: verdict.into(), author: author.into(), ..v1::CaseLabel::default() };
+            let entry = history.labelled(label).expect("there is a case");
+            let said = entry.case.as_ref().and_then(|case| case.label.clone()).expect("labelled");
+            assert_eq!(said.contested_by, contested, "{author}: {verdict}");
+            history.entries.push(entry);
+        }
     }
 
     #[test]

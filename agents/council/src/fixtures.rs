@@ -6,7 +6,7 @@ use trailwarden_core::case::{Case, Signal};
 use trailwarden_core::feature::FeatureVector;
 use trailwarden_core::level::{Level, Severity, Verdict};
 use trailwarden_core::negotiation::exchange::Ask;
-use trailwarden_core::negotiation::{Bounds, Judgement, Negotiation, Route, freeze};
+use trailwarden_core::negotiation::{Basis, Bounds, Judgement, Negotiation, Route, freeze};
 use trailwarden_core::plan::Plan;
 use trailwarden_core::registry::Registry;
 use trailwarden_core::time::{MINUTE_MS, Timestamp};
@@ -85,6 +85,7 @@ impl Judge for Counting {
             counterfactual: None,
             brains: Vec::new(),
             evidence_digest: String::new(),
+            basis: Basis::default(),
         };
         self.tell(case, judgement)
     }

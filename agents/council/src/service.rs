@@ -18,6 +18,7 @@ use trailwarden_proto::v1::case_service_server::{CaseServiceServer, SERVICE_NAME
 use trailwarden_runtime::Clock;
 use trailwarden_runtime::metrics::Metrics;
 use trailwarden_runtime::readiness::{self, Readiness};
+use trailwarden_runtime::roster::Roster;
 use trailwarden_runtime::serve::{self, DRAIN_DEFAULT, MESSAGE_BYTES_MAX, Server, serve};
 
 use crate::Judge;
@@ -54,6 +55,8 @@ pub struct Deps {
     pub clock: Clock,
     pub readiness: Readiness,
     pub metrics: Metrics,
+    /// Where what the actors are at is seen.
+    pub roster: Roster,
 }
 
 /// Why the council ended.
@@ -87,7 +90,7 @@ pub fn consumer(tenant: &str, partition: u16) -> Consumer {
 /// # Errors
 /// See [`Error`].
 pub async fn run(config: Config, deps: Deps, shutdown: CancellationToken) -> Result<(), Error> {
-    let Deps { bus, listener, rules, accounts, judge, panel, clock, readiness, metrics } = deps;
+    let Deps { bus, listener, rules, accounts, judge, panel, clock, readiness, metrics, roster } = deps;
     let view = Arc::new(View::new(Bounds::default()));
     let logs = CaseLogs::new(bus.clone(), &config.tenant, metrics.clone());
     // Whatever ends first ends the rest.
@@ -117,7 +120,7 @@ pub async fn run(config: Config, deps: Deps, shutdown: CancellationToken) -> Res
     let serving = tokio::spawn(guarded(serve(server, all.clone()), all.clone().drop_guard()));
     let ground = Ground { partitions: config.partitions, rules: rules.clone(), accounts, cases: config.cases };
     let bench = Bench { judge, logs, rules, panel, stop: all.clone(), metrics: metrics.clone() };
-    let office = Office { tenant: config.tenant, ground, bench, bus, readiness, caught_up, metrics };
+    let office = Office { tenant: config.tenant, ground, bench, bus, readiness, caught_up, metrics, roster };
     let acting = act(office, all.clone()).await;
     all.cancel();
     let _ = following.await;
@@ -157,6 +160,7 @@ pub(crate) struct Office {
     pub(crate) readiness: Readiness,
     pub(crate) caught_up: watch::Sender<bool>,
     pub(crate) metrics: Metrics,
+    pub(crate) roster: Roster,
 }
 
 impl Office {
@@ -166,7 +170,8 @@ impl Office {
         let shards = (0..SHARDS).map(|number| {
             let bench = self.bench.clone();
             let factory = move || Shard::new(bench.clone());
-            supervise(&format!("negotiation {number}"), shard::policy(&self.bench), factory, escalate.clone())
+            let name = format!("negotiation {number}");
+            supervise(&name, shard::policy(&self.bench), factory, escalate.clone(), &self.roster)
         });
         let shards = Shards::new(shards.collect(), &self.bench);
         let partitions = self.ground.partitions;
@@ -181,7 +186,7 @@ impl Office {
         };
         let builder = {
             let site = site.clone();
-            supervise("case builder", builder::POLICY, move || Builder::new(site.clone()), escalate)
+            supervise("case builder", builder::POLICY, move || Builder::new(site.clone()), escalate, &self.roster)
         };
         // The drivers end when this does, whatever ends it.
         let stop = shutdown.child_token();

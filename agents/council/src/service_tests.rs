@@ -139,7 +139,8 @@ fn office(bus: Arc<dyn Bus>, readiness: Readiness) -> Office {
     };
     let (caught_up, metrics, stop) = (watch::Sender::new(true), Metrics::nowhere(), CancellationToken::new());
     let bench = Bench { judge: Arc::new(Counting), logs, rules, panel: None, stop, metrics: metrics.clone() };
-    Office { tenant: "default".into(), ground, bench, bus, readiness, caught_up, metrics }
+    let roster = Roster::new(metrics.clone());
+    Office { tenant: "default".into(), ground, bench, bus, readiness, caught_up, metrics, roster }
 }
 
 /// One life of the council, which ends without any clean-up as soon as `until` does.

@@ -229,7 +229,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use trailwarden_bus::{Bus, Layout, Memory};
-    use trailwarden_core::level::Severity;
+    use trailwarden_core::level::{Severity, Verdict};
     use trailwarden_core::negotiation::Negotiation;
     use trailwarden_core::negotiation::exchange::Ask;
 
@@ -275,6 +275,59 @@ mod tests {
         assert!(!is_logged(0.01, false).await);
         assert!(is_logged(0.9, false).await);
         assert!(is_logged(0.9, true).await);
+    }
+
+    /// Judges under terms of this name, which close the case or do not.
+    struct Under(&'static str, Verdict);
+
+    impl Judge for Under {
+        fn weigh(&self, case: &mut Case) {
+            Counting.weigh(case);
+        }
+
+        fn judge(&self, case: Case) -> Judged {
+            let mut judged = Counting.judge(case);
+            judged.judgement.verdict = self.1;
+            judged.judgement.basis.terms = self.0.to_owned();
+            judged
+        }
+
+        fn open(&self, case: &Case) -> (Negotiation, Vec<Ask>) {
+            Counting.open(case)
+        }
+
+        fn tell(&self, case: Case, judgement: Judgement) -> Judged {
+            Counting.tell(case, judgement)
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_logged_stays_when_terms_have_changed_meanwhile() {
+        let bus = Arc::new(Memory::default());
+        bus.set_up(&Layout::in_memory("default", 1)).await.expect("set up");
+        let logs = CaseLogs::new(bus, "default", Metrics::nowhere());
+        let rules = Arc::new(RuleSet::load(&[]).expect("no rules are rules"));
+        let bench = |terms, verdict| {
+            let (logs, rules, stop) = (logs.clone(), rules.clone(), CancellationToken::new());
+            Bench { judge: Arc::new(Under(terms, verdict)), logs, rules, panel: None, stop }
+        };
+        let first = bench("by hand", Verdict::Suspicious);
+        assert!(matches!(first.enter(&brief(1, &["x"])).await, Ok(Some(Logged::Appended(_)))));
+        let said = logs.history("a").await.expect("a log");
+        assert_eq!(said.case().map(|case| case.judged_under.as_str()), Some("by hand"));
+
+        // A council under a new calibration folds again: its entries are there, as they were.
+        let again = bench("calibrated", Verdict::Benign);
+        assert_eq!(again.enter(&brief(1, &["x"])).await.expect("a log"), Some(Logged::Present));
+        assert_eq!(logs.history("a").await.expect("a log"), said);
+        // What comes after is judged under the new terms, and says so.
+        assert!(matches!(again.enter(&brief(2, &["x", "y"])).await, Ok(Some(Logged::Appended(_)))));
+        let now = logs.history("a").await.expect("a log");
+        let told = now.case().map(|case| (case.judged_under.as_str(), case.verdict.as_str()));
+        assert_eq!(told, Some(("calibrated", "benign")));
+        // Under the same terms the same has to come out.
+        let broken = bench("by hand", Verdict::Benign);
+        assert_eq!(broken.enter(&brief(1, &["x"])).await.expect("a log"), Some(Logged::Differs));
     }
 
     fn brief(ordinal: u32, events: &[&str]) -> Brief {

@@ -15,6 +15,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
+use trailwarden_runtime::roster::{Place, Roster};
 
 /// What a request sets in motion; runs in a task of its own, outside the actor.
 pub type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -138,13 +139,16 @@ impl<W: Worker> Handle<W> {
 }
 
 /// Starts a worker and its parent in the current actix system. `escalate` hears when the parent gives up; its owner ends the role then.
+/// What the worker is at can be seen in `roster`.
 pub fn supervise<W: Worker>(
     name: &str,
     policy: Policy,
     factory: impl FnMut() -> W + 'static,
     escalate: mpsc::Sender<Escalation>,
+    roster: &Roster,
 ) -> Handle<W> {
     let parent = Parent {
+        place: roster.enter(name),
         name: name.to_owned(),
         policy,
         factory: Box::new(factory),
@@ -158,6 +162,7 @@ pub fn supervise<W: Worker>(
 }
 
 struct Parent<W: Worker> {
+    place: Place,
     name: String,
     policy: Policy,
     factory: Box<dyn FnMut() -> W>,
@@ -185,7 +190,9 @@ impl<W: Worker> Parent<W> {
         let (sender, died) = oneshot::channel();
         let Policy { mailbox_max, deadline, .. } = self.policy;
         let guard = Guard(Some(sender));
-        self.child = Some(Child { worker, mailbox_max, deadline, _guard: guard }.start());
+        self.place.built();
+        let place = self.place.clone();
+        self.child = Some(Child { worker, mailbox_max, deadline, place, _guard: guard }.start());
         ctx.spawn(died.into_actor(self).map(|panicked, parent, ctx| parent.mourn(panicked.unwrap_or(true), ctx)));
     }
 
@@ -200,12 +207,14 @@ impl<W: Worker> Parent<W> {
         let deaths = self.deaths.len();
         if deaths > self.policy.restarts_max {
             self.given_up = true;
+            self.place.gave_up();
             let escalation = Escalation { name: self.name.clone(), deaths, window: self.policy.window };
             tracing::error!(worker = self.name, deaths, "worker died too often, the role ends");
             // When another escalation waits there already, the role ends all the same.
             let _ = self.escalate.try_send(escalation);
             return;
         }
+        self.place.died();
         let pause = pause(u32::try_from(deaths).unwrap_or(u32::MAX), self.deaths_total);
         tracing::warn!(worker = self.name, panicked, deaths, pause_ms = pause.as_millis() as u64, "worker died");
         ctx.run_later(pause, Self::build);
@@ -230,10 +239,14 @@ impl<W: Worker> Handler<Job<W>> for Parent<W> {
     fn handle(&mut self, job: Job<W>, _: &mut Self::Context) {
         let refused = match &self.child {
             None => Some((job, if self.given_up { Failure::GivenUp } else { Failure::Restarting })),
-            Some(child) => child.try_send(job).err().map(|error| match error {
-                SendError::Full(job) => (job, Failure::Busy),
-                SendError::Closed(job) => (job, Failure::Restarting),
-            }),
+            Some(child) => match child.try_send(job) {
+                Ok(()) => {
+                    self.place.queued();
+                    None
+                }
+                Err(SendError::Full(job)) => Some((job, Failure::Busy)),
+                Err(SendError::Closed(job)) => Some((job, Failure::Restarting)),
+            },
         };
         if let Some((job, failure)) = refused {
             // Whoever asked may have lost patience.
@@ -262,6 +275,7 @@ struct Child<W: Worker> {
     worker: W,
     mailbox_max: usize,
     deadline: Duration,
+    place: Place,
     _guard: Guard,
 }
 
@@ -286,14 +300,17 @@ impl<W: Worker> Handler<Job<W>> for Child<W> {
     type Result = ();
 
     fn handle(&mut self, Job { request, reply }: Job<W>, ctx: &mut Self::Context) {
+        self.place.taken();
         if reply.is_closed() {
             // Whoever asked has lost patience.
             return;
         }
+        self.place.working();
         let done = within(self.worker.begin(request), self.deadline);
         // Nothing else of this actor runs until the work is done.
         ctx.wait(done.into_actor(self).map(|answer, child, ctx| {
             let failure = answer.as_ref().err().copied();
+            child.place.done(failure.is_some());
             // Whoever asked may have lost patience.
             let _ = reply.send(answer);
             if failure.is_some_and(|failure| child.worker.failed(failure) == Fate::Ends) {

@@ -1,6 +1,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use trailwarden_runtime::metrics::Metrics;
+use trailwarden_runtime::roster::{Seen, State};
+
 use super::*;
 
 /// Does as it is told, and counts what it lived through.
@@ -60,6 +63,7 @@ struct Stage {
     begun: Arc<AtomicU32>,
     built: Arc<AtomicU32>,
     escalations: mpsc::Receiver<Escalation>,
+    roster: Roster,
 }
 
 /// Runs a scene under paused time.
@@ -75,8 +79,9 @@ fn play<F: Future<Output = ()>>(scene: impl FnOnce(Stage) -> F) {
                 Fool { asked: 0, begun: begun.clone() }
             }
         };
-        let fool = supervise("fool", POLICY, factory, sender);
-        scene(Stage { fool, begun, built, escalations }).await;
+        let roster = Roster::new(Metrics::nowhere());
+        let fool = supervise("fool", POLICY, factory, sender, &roster);
+        scene(Stage { fool, begun, built, escalations, roster }).await;
     });
 }
 
@@ -181,7 +186,7 @@ fn what_was_begun_is_ended_on_stop() {
 
 #[test]
 fn the_dead_and_the_stopped_leave_nothing_behind() {
-    play(|Stage { fool, begun, .. }| async move {
+    play(|Stage { fool, begun, roster, .. }| async move {
         let holders = || Arc::strong_count(&begun);
         assert_eq!(fool.ask(Wish::Count, PATIENCE).await, Ok(1));
         assert_eq!(holders(), 3, "this test, the factory and the worker");
@@ -195,6 +200,41 @@ fn the_dead_and_the_stopped_leave_nothing_behind() {
             tokio::task::yield_now().await;
         }
         assert_eq!(holders(), 1, "not even the factory");
+        drop(fool);
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(roster.look(), [], "nor a place in the roster");
+    });
+}
+
+#[test]
+fn what_a_worker_is_at_is_seen_while_it_answers_nobody() {
+    play(|stage| async move {
+        let seen = || stage.roster.look().pop().expect("it is there");
+        let ask = |wish, patience_s| {
+            let fool = stage.fool.clone();
+            tokio::spawn(async move { fool.ask(wish, Duration::from_secs(patience_s)).await })
+        };
+        assert_eq!((seen().name.as_str(), seen().handled), ("fool", 0));
+        let working = ask(Wish::TakeSeconds(8), 300);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let waiting = ask(Wish::Count, 300);
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        let Seen { state, lasting, waiting: queued, .. } = seen();
+        assert_eq!((state, lasting.as_secs(), queued), (State::Working, 5, 1));
+        assert_eq!((working.await.expect("no panic"), waiting.await.expect("no panic")), (Ok(1), Ok(2)));
+        assert_eq!((seen().state, seen().waiting, seen().handled), (State::Idle, 0, 2));
+        assert_eq!(stage.fool.ask(Wish::PanicAtWork, PATIENCE).await, Err(Failure::Panicked));
+        assert_eq!((seen().failed, seen().restarts), (1, 0));
+        assert_eq!(stage.fool.ask(Wish::Panic, PATIENCE).await, Err(Failure::Died));
+        assert_eq!(stage.fool.ask(Wish::Count, PATIENCE).await, Err(Failure::Restarting));
+        assert_eq!((seen().state, seen().restarts), (State::Restarting, 1));
+        for _ in 0..4 {
+            let _ = patiently(&stage.fool, Wish::Panic).await;
+        }
+        assert_eq!(stage.fool.ask(Wish::Count, PATIENCE).await, Err(Failure::GivenUp));
+        assert_eq!(seen().state, State::GivenUp);
     });
 }
 
@@ -208,7 +248,7 @@ fn a_factory_that_panics_is_a_death_of_its_worker() {
             assert!(!std::mem::take(&mut is_broken), "nothing to build it from");
             Fool { asked: 0, begun: Arc::default() }
         };
-        let fool = supervise("fool", POLICY, factory, sender);
+        let fool = supervise("fool", POLICY, factory, sender, &Roster::new(Metrics::nowhere()));
         assert_eq!(fool.ask(Wish::Count, PATIENCE).await, Err(Failure::Restarting));
         assert_eq!(patiently(&fool, Wish::Count).await, Ok(1));
     });

@@ -16,6 +16,7 @@ use trailwarden_proto::v1::{
     ListCasesRequest, ListCasesResponse, ReplayCaseRequest, TransitionKind, UndoCaseRequest, WatchCasesRequest,
 };
 
+use crate::calibrate;
 use crate::command::{Format, Surroundings, print, tell};
 use crate::config::Config;
 use crate::ocsf;
@@ -63,7 +64,12 @@ pub enum CaseCommand {
         /// Who says so
         #[arg(long, value_name = "NAME")]
         author: String,
+        /// The case is of generated or rehearsed logs (a drill): it counts for no bound
+        #[arg(long)]
+        synthetic: bool,
     },
+    /// Make bounds and a refit of the pool of labelled cases, for `routing.calibration` to name
+    Calibrate(calibrate::Arguments),
     /// Approve a case's plan (not built yet)
     Approve {
         /// Its id, as `case list` prints it
@@ -94,9 +100,15 @@ pub fn run(
     format: Format,
     surroundings: &Surroundings<'_>,
 ) -> Result<ExitCode> {
+    let load = || Config::load(config, surroundings.environment.iter().cloned());
+    if let CaseCommand::Calibrate(asked) = &command
+        && !asked.labels.is_empty()
+    {
+        return calibrate::of_files(asked, load()?, format);
+    }
     let server = match server {
         Some(server) => server,
-        None => Config::load(config, surroundings.environment.iter().cloned())?.listen.council,
+        None => load()?.listen.council,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("could not start")?;
     runtime.block_on(async {
@@ -104,7 +116,11 @@ pub fn run(
         let channel = endpoint.connect_timeout(DEADLINE).connect().await;
         let channel =
             channel.with_context(|| format!("no council answers at {server}; `trailwarden run` starts one"))?;
-        ask(command, CaseServiceClient::new(channel), format).await
+        let council = CaseServiceClient::new(channel);
+        match command {
+            CaseCommand::Calibrate(asked) => calibrate::of_council(&asked, load()?, council, format).await,
+            command => ask(command, council, format).await,
+        }
     })
 }
 
@@ -141,10 +157,12 @@ async fn ask(command: CaseCommand, mut council: CaseServiceClient<Channel>, form
                 }
             }
         }
-        CaseCommand::Label { id, verdict, note, author } => {
-            let request = LabelCaseRequest { id, verdict: verdict.to_string(), note, author };
+        CaseCommand::Label { id, verdict, note, author, synthetic } => {
+            let request = LabelCaseRequest { id, verdict: verdict.to_string(), note, author, synthetic };
             print(&line(&answered(council.label(timed(request)).await)?, format))?;
         }
+        // It needs the configuration too: see `run`.
+        CaseCommand::Calibrate(_) => {}
         CaseCommand::Approve { id } => drop(answered(council.approve(timed(ApproveCaseRequest { id })).await)?),
         CaseCommand::Deny { id } => drop(answered(council.deny(timed(DenyCaseRequest { id })).await)?),
         CaseCommand::Undo { id } => drop(answered(council.undo(timed(UndoCaseRequest { id })).await)?),
@@ -153,14 +171,14 @@ async fn ask(command: CaseCommand, mut council: CaseServiceClient<Channel>, form
     Ok(ExitCode::SUCCESS)
 }
 
-fn timed<T>(message: T) -> Request<T> {
+pub(crate) fn timed<T>(message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(DEADLINE);
     request
 }
 
 /// The answer, or the server's words.
-fn answered<T>(response: Result<tonic::Response<T>, tonic::Status>) -> Result<T> {
+pub(crate) fn answered<T>(response: Result<tonic::Response<T>, tonic::Status>) -> Result<T> {
     match response {
         Ok(response) => Ok(response.into_inner()),
         Err(status) => bail!("the council says: {}", name(status.message())),
@@ -246,7 +264,7 @@ mod tests {
             verdict: text(),
             severity: text(),
             line_json: format!("{}\n", serde_json::json!({ "id": HOSTILE })),
-            label: Some(CaseLabel { verdict: text(), note: text(), author: text(), at_ms: 0 }),
+            label: Some(CaseLabel { verdict: text(), note: text(), author: text(), ..CaseLabel::default() }),
             ..Case::default()
         }
     }

@@ -112,7 +112,8 @@ pub struct Cases {
     pub hours_max: u32,
 }
 
-/// Bounds that the operator sets by hand; absent, nothing is closed or done without a person.
+/// Bounds that the operator sets by hand, and the calibration that fills what they leave open; with neither, nothing is closed
+/// or done without a person.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Routing {
@@ -120,6 +121,9 @@ pub struct Routing {
     pub close_below: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub automatic_above: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<PathBuf>,
+    pub automatic_without_models: bool,
 }
 
 /// What all processes of one deployment share.
@@ -402,7 +406,7 @@ impl Config {
             close_up_to: self.routing.close_below,
             act_from: self.routing.automatic_above,
             act_from_without_models: self.routing.automatic_above,
-            labelled_cases: 0,
+            ..Bounds::default()
         }
     }
 

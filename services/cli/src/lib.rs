@@ -1,6 +1,7 @@
 //! Composition of the stages and the operator's commands.
 
 pub mod background;
+mod calibrate;
 pub mod case;
 mod case_lines;
 pub mod command;

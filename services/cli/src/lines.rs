@@ -9,7 +9,9 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use trailwarden_core::activity::Activity;
 use trailwarden_core::level::{Level, Severity, Verdict};
-use trailwarden_core::negotiation::{Brain, Role};
+use trailwarden_core::negotiation::calibration::Counts;
+use trailwarden_core::negotiation::terms::Pooled;
+use trailwarden_core::negotiation::{Basis, Bounds, Brain, Role, Source};
 use trailwarden_core::plan::{Mode, Tier};
 use trailwarden_core::time::Timestamp;
 
@@ -75,6 +77,60 @@ struct CaseLine<'a> {
     reasons: Vec<ReasonLine<'a>>,
     plan: Vec<ActionLine<'a>>,
     brains: Brains<'a>,
+    judged_under: TermsLine<'a>,
+    pool: PoolLine,
+}
+
+/// What the case was judged under: whose bounds, by which calibration, on how many labelled cases.
+#[derive(Serialize)]
+struct TermsLine<'a> {
+    terms: &'a str,
+    model: Option<&'a str>,
+    calibration: Option<&'a str>,
+    labelled: Counts,
+    close_up_to: Option<f64>,
+    close_by: Option<Source>,
+    act_from: Option<f64>,
+    act_from_without_models: Option<f64>,
+    act_by: Option<Source>,
+}
+
+impl<'a> TermsLine<'a> {
+    fn new(basis: &'a Basis) -> Self {
+        let Bounds { close_up_to, close_by, act_from, act_from_without_models, act_by, labelled } = basis.bounds;
+        Self {
+            terms: &basis.terms,
+            model: basis.model.as_deref(),
+            calibration: basis.calibration.as_deref(),
+            labelled,
+            close_up_to,
+            close_by: close_up_to.map(|_| close_by),
+            act_from,
+            act_from_without_models,
+            act_by: act_from.or(act_from_without_models).map(|_| act_by),
+        }
+    }
+}
+
+/// What `case calibrate` needs of a case once somebody has labelled it.
+#[derive(Serialize)]
+struct PoolLine {
+    #[serde(serialize_with = "finely")]
+    prior: f64,
+    #[serde(serialize_with = "finely")]
+    roles: f64,
+    #[serde(serialize_with = "finely")]
+    roles_deterministic: f64,
+    is_fitted: bool,
+    may_close: bool,
+    may_act: bool,
+}
+
+impl From<Pooled> for PoolLine {
+    fn from(pooled: Pooled) -> Self {
+        let Pooled { prior, roles, roles_deterministic, is_fitted, may_close, may_act } = pooled;
+        Self { prior, roles, roles_deterministic, is_fitted, may_close, may_act }
+    }
 }
 
 #[derive(Serialize)]
@@ -183,6 +239,8 @@ impl<'a> CaseLine<'a> {
                 })
                 .collect(),
             brains: Brains(&judgement.brains),
+            judged_under: TermsLine::new(&judgement.basis),
+            pool: judgement.basis.pooled.into(),
         }
     }
 }
@@ -201,6 +259,12 @@ pub fn write_case(out: &mut impl Write, finding: &Finding) -> io::Result<()> {
 
 fn as_text<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
+}
+
+/// Nine decimals: a bound is finer than what people read, and so short a number reads back as it was written.
+fn finely<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    let value = (value * 1e9).round() / 1e9;
+    serializer.serialize_f64(if value.is_finite() { value + 0.0 } else { 0.0 })
 }
 
 /// Six decimals, so that a last bit of floating point never shows; what is not a number is 0.

@@ -22,6 +22,7 @@ use trailwarden_featurizer::store::{Error as StoreError, MemoryStore, RedisStore
 use trailwarden_pipeline::weigh;
 use trailwarden_runtime::metrics::Metrics;
 use trailwarden_runtime::readiness::Readiness;
+use trailwarden_runtime::roster::Roster;
 use trailwarden_runtime::status::{self, Status};
 use trailwarden_runtime::telemetry::{self, Telemetry};
 use trailwarden_runtime::{Clock, failpoint, pace, shutdown};
@@ -146,7 +147,8 @@ async fn serve(
     for role in roles {
         running.start(*role, config, &scanner, &world, surroundings).await?;
     }
-    let page = Status { roles: running.readiness.clone(), page: telemetry.page() };
+    let rosters = running.rosters.clone();
+    let page = Status { roles: running.readiness.clone(), page: telemetry.page(), rosters };
     let until = stop.clone();
     running.tasks.spawn(async move { ("status", status::serve(listener, page, until).await.map_err(Into::into)) });
     let sampling = Sampling {
@@ -154,6 +156,7 @@ async fn serve(
         clock: Arc::clone(&world.clock),
         metrics: world.metrics.clone(),
         subjects: std::mem::take(&mut running.subjects),
+        rosters: std::mem::take(&mut running.rosters),
     };
     let until = stop.clone();
     running.tasks.spawn(async move {
@@ -258,6 +261,7 @@ struct Running {
     tasks: JoinSet<(&'static str, Result<()>)>,
     readiness: Vec<(&'static str, Readiness)>,
     subjects: Vec<Subject>,
+    rosters: Vec<Roster>,
 }
 
 impl Running {
@@ -321,7 +325,9 @@ impl Running {
                     models::Surroundings { tenant: &tenant, environment, clock: &clock, bus: Some(bus.clone()) };
                 let panel = models::panel(&config.council, around).await.context("the council's model")?;
                 let own = Own { tenant, partitions, cases: scanner.case_limits() };
-                let deps = Deps { bus, listener, rules, accounts, judge, panel, clock, readiness, metrics };
+                let roster = Roster::new(metrics.clone());
+                self.rosters.push(roster.clone());
+                let deps = Deps { bus, listener, rules, accounts, judge, panel, clock, readiness, metrics, roster };
                 self.spawn(role, async move { run(own, deps, stop).await.map_err(Into::into) });
             }
             Role::Archive => {
@@ -446,6 +452,6 @@ fn announce(name: &str, config: &Config, roles: &[Role]) {
             text.push_str(&format!("  {:<11}grpc://{address}\n", role.name()));
         }
     }
-    text.push_str(&format!("  {:<11}http://{}/ready, /metrics\n", "status", own.status));
+    text.push_str(&format!("  {:<11}http://{}/ready, /metrics, /actors\n", "status", own.status));
     tell(&text);
 }

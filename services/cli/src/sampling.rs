@@ -10,6 +10,7 @@ use trailwarden_runtime::Clock;
 use trailwarden_runtime::alert::{Health, Look, Thresholds};
 use trailwarden_runtime::metrics::{Behind, Metrics};
 use trailwarden_runtime::readiness::Readiness;
+use trailwarden_runtime::roster::Roster;
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_secs(15);
@@ -43,6 +44,7 @@ pub(crate) struct Sampling {
     /// Of the process.
     pub(crate) metrics: Metrics,
     pub(crate) subjects: Vec<Subject>,
+    pub(crate) rosters: Vec<Roster>,
 }
 
 impl Sampling {
@@ -66,6 +68,7 @@ impl Sampling {
     /// One look at everything. Whether all of it was there.
     async fn look(&mut self, dead_letters: &mut u64) -> bool {
         let mut is_whole = true;
+        self.rosters.iter().for_each(Roster::measure);
         for stream in Stream::ALL {
             match self.bus.depth(stream).await {
                 Ok(messages) => {
@@ -132,7 +135,10 @@ mod tests {
         let (readiness, clock) = (Readiness::default(), Arc::new(|| Timestamp::from_millis(0)));
         let subjects = vec![Subject::new(readiness.clone(), consumers.clone(), metrics, false)];
         let shared: Arc<dyn Bus> = Arc::new(bus.clone());
-        let mut sampling = Sampling { bus: shared, clock, metrics: telemetry.metrics().clone(), subjects };
+        let rosters = vec![Roster::new(telemetry.metrics().of("council"))];
+        let place = rosters[0].enter("case builder");
+        place.built();
+        let mut sampling = Sampling { bus: shared, clock, metrics: telemetry.metrics().clone(), subjects, rosters };
         let mut dead_letters = 0;
         assert!(!sampling.look(&mut dead_letters).await, "its consumers are not there yet");
         for consumer in &consumers {
@@ -159,6 +165,7 @@ mod tests {
             "trailwarden_bus_depth{role=\"all\",stream=\"feature\"} 1001",
             "trailwarden_bus_depth{role=\"all\",stream=\"dead\"} 1",
             "trailwarden_ready_ratio{role=\"scorer\"} 1",
+            "trailwarden_actors{role=\"council\",state=\"idle\"} 1",
             "trailwarden_alert_ratio{alert=\"lag\",role=\"scorer\"} 1",
             "trailwarden_alert_ratio{alert=\"dead_letters\",role=\"scorer\"} 1",
         ] {

@@ -18,6 +18,7 @@ use trailwarden_core::feature::SCHEMA_VERSION;
 use trailwarden_core::gather::{WORTH_JUDGING, is_worth_judging};
 use trailwarden_core::hash::hash64;
 use trailwarden_core::level::{Level, Severity};
+use trailwarden_core::negotiation::calibration::{self, Calibration};
 use trailwarden_core::negotiation::exchange::Ask;
 use trailwarden_core::negotiation::{Negotiation, Terms, freeze, negotiate_deterministically};
 use trailwarden_core::record::RecordView;
@@ -33,6 +34,7 @@ use crate::findings::{Finding, Findings, Reject};
 use crate::lines::{EventLine, write_case};
 use crate::ocsf::write_finding;
 use crate::rules;
+use crate::untrusted::name;
 
 /// Cases kept whole for the report and the terminal, the most urgent first. All of them go to `--cases`.
 const FINDINGS_KEPT_MAX: usize = 200;
@@ -52,6 +54,17 @@ pub enum Error {
     Unreadable { path: PathBuf, source: io::Error },
     #[error("the model bundle{}", path.as_ref().map(|path| format!(" {}", path.display())).unwrap_or_default())]
     Model { path: Option<PathBuf>, source: trailwarden_scorer::Error },
+    #[error("could not read the calibration {}", path.display())]
+    Uncalibrated { path: PathBuf, source: io::Error },
+    #[error("the calibration {}", path.display())]
+    Calibration { path: PathBuf, source: calibration::Invalid },
+    #[error(
+        "the calibration {} is of cases that {} weighed, and here it is {}: make one anew with `case calibrate`, or take it out",
+        path.display(),
+        model_named(of.as_deref()),
+        model_named(here.as_deref())
+    )]
+    OtherModel { path: PathBuf, of: Option<String>, here: Option<String> },
     #[error("could not write {what}")]
     Write { what: &'static str, source: io::Error },
 }
@@ -64,6 +77,7 @@ pub struct Scanner {
     vocabulary: Arc<Vocabulary>,
     registry: Registry,
     scorer: Option<Arc<Scorer>>,
+    terms: Terms,
 }
 
 /// Where lines go, as they are found.
@@ -81,7 +95,8 @@ impl Scanner {
         let rules = Arc::new(rules::load(&config.detections)?);
         let registry = config.registry();
         let scorer = scorer(&config.model)?.map(Arc::new);
-        Ok(Self { config, rules, vocabulary: Arc::new(Vocabulary::builtin()), registry, scorer })
+        let terms = terms(&config, scorer.as_deref())?;
+        Ok(Self { config, rules, vocabulary: Arc::new(Vocabulary::builtin()), registry, scorer, terms })
     }
 
     /// The name of the model bundle that scores, if one does.
@@ -181,20 +196,19 @@ impl Scanner {
     /// Opens a negotiation about a case, for others than the deterministic brains to answer in.
     pub fn opened(&self, case: &Case) -> (Negotiation, Vec<Ask>) {
         let (pack, handles) = freeze(case, self.rules.rules(), &self.registry, &self.vocabulary);
-        Negotiation::open(pack, handles, self.terms())
+        Negotiation::open(pack, handles, self.terms.clone())
     }
 
     /// What negotiations are held under.
-    pub fn terms(&self) -> Terms {
-        let bounds = self.config.bounds();
-        self.scorer.as_deref().map_or_else(|| bounds.into(), |scorer| scorer.terms(bounds))
+    pub fn terms(&self) -> &Terms {
+        &self.terms
     }
 
     /// Judges a case; where it is grave enough to be read and the model has a part in it, with the model's reasons.
     pub fn finding(&self, mut case: Case) -> Finding {
-        let terms = self.terms();
+        let terms = &self.terms;
         let rules = self.rules.rules();
-        let judged = |case: &Case| negotiate_deterministically(case, rules, &self.registry, &self.vocabulary, &terms);
+        let judged = |case: &Case| negotiate_deterministically(case, rules, &self.registry, &self.vocabulary, terms);
         let mut judgement = judged(&case);
         let is_read = judgement.severity >= Severity::Medium && case.learned.is_some_and(|p| p >= WORTH_JUDGING);
         if let Some(scorer) = self.scorer.as_deref().filter(|_| is_read)
@@ -222,7 +236,7 @@ fn scorer(model: &config::Model) -> Result<Option<Scorer>, Error> {
         (Used::None, _) => return Ok(None),
         (_, None) => Scorer::builtin(),
         (_, Some(path)) => {
-            let read = File::open(path).and_then(read_bundle);
+            let read = File::open(path).and_then(|file| read_capped(file, bundle::BYTES_MAX));
             Scorer::from_bytes(&read.map_err(|source| Error::Unreadable { path: path.clone(), source })?)
         }
     };
@@ -231,10 +245,36 @@ fn scorer(model: &config::Model) -> Result<Option<Scorer>, Error> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "capped by `take`, one byte beyond what is accepted")]
-fn read_bundle(file: File) -> io::Result<Vec<u8>> {
+fn read_capped(file: File, bytes_max: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    file.take(bundle::BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    file.take(bytes_max as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// What negotiations are held under: bounds set by hand, then those of the calibration that the configuration names.
+fn terms(config: &Config, scorer: Option<&Scorer>) -> Result<Terms, Error> {
+    let bounds = config.bounds();
+    let terms = scorer.map_or_else(|| bounds.into(), |scorer| scorer.terms(bounds));
+    let Some(path) = &config.routing.calibration else { return Ok(terms) };
+    let path = || path.clone();
+    let read = File::open(path()).and_then(|file| read_capped(file, calibration::BYTES_MAX));
+    let bytes = read.map_err(|source| Error::Uncalibrated { path: path(), source })?;
+    let calibration = Calibration::from_json(&bytes).map_err(|source| Error::Calibration { path: path(), source })?;
+    if calibration.model.as_deref() != terms.model.as_deref() {
+        let here = terms.model.as_deref().map(str::to_owned);
+        return Err(Error::OtherModel { path: path(), of: calibration.model, here });
+    }
+    Ok(Terms {
+        bounds: bounds.or_calibrated(&calibration, config.routing.automatic_without_models),
+        refits: calibration.refits(),
+        calibration: Some(calibration.digest().into()),
+        ..terms
+    })
+}
+
+fn model_named(model: Option<&str>) -> String {
+    // The name in a file may be anything.
+    model.map_or_else(|| "no model".to_owned(), |model| format!("the model {}", name(model)))
 }
 
 /// What a scan gathers on its way: lines out in order, and the findings worth keeping.

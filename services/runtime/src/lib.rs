@@ -7,6 +7,7 @@ pub mod failpoint;
 pub mod metrics;
 pub mod pace;
 pub mod readiness;
+pub mod roster;
 pub mod serve;
 pub mod shutdown;
 pub mod status;

@@ -58,6 +58,9 @@ struct Instruments {
     signal_delay: Histogram<f64>,
     ready: Gauge<u64>,
     alert: Gauge<u64>,
+    actors: Gauge<u64>,
+    mailbox: Gauge<u64>,
+    restarts: Counter<u64>,
     /// Milliseconds, for whoever looks after the role's health; [`NO_DELAY`] when nothing came since the last look.
     latest_delay_ms: AtomicU64,
 }
@@ -164,6 +167,9 @@ impl Instruments {
             ),
             ready: gauge("trailwarden_ready", "1", "Whether the role can do its work"),
             alert: gauge("trailwarden_alert", "1", "Whether a condition that an operator should know of holds"),
+            actors: gauge("trailwarden_actors", "{actor}", "Actors, by what they are at"),
+            mailbox: gauge("trailwarden_mailbox", "{request}", "Requests that wait in mailboxes of actors"),
+            restarts: counter("trailwarden_restarts", "{restart}", "Times that an actor was built anew"),
             latest_delay_ms: AtomicU64::new(NO_DELAY),
         }
     }
@@ -332,6 +338,20 @@ impl Metrics {
 
     pub(crate) fn count_rebuild(&self) {
         self.instruments.rebuilds.add(1, &[self.own()]);
+    }
+
+    /// Actors in one state.
+    pub(crate) fn actors(&self, state: &'static str, actors: u64) {
+        self.instruments.actors.record(actors, &[self.own(), KeyValue::new("state", state)]);
+    }
+
+    /// What waits in all their mailboxes.
+    pub(crate) fn mailboxes(&self, requests: u64) {
+        self.instruments.mailbox.record(requests, &[self.own()]);
+    }
+
+    pub(crate) fn count_restart(&self) {
+        self.instruments.restarts.add(1, &[self.own()]);
     }
 
     pub(crate) fn count_epoch(&self, what: &'static str) {

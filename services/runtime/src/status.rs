@@ -1,4 +1,4 @@
-//! The page for probes and scrapers, plain HTTP: `/live`, `/ready` and `/metrics`.
+//! The page for probes and scrapers, plain HTTP: `/live`, `/ready`, `/metrics`, and for people `/actors`.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::readiness::Readiness;
+use crate::roster::Roster;
 use crate::telemetry::Page;
 
 /// What the page shows.
@@ -20,6 +21,8 @@ pub struct Status {
     /// The roles of this process. It is ready when all are.
     pub roles: Vec<(&'static str, Readiness)>,
     pub page: Page,
+    /// The actors of those roles that have some.
+    pub rosters: Vec<Roster>,
 }
 
 /// Serves until `shutdown`.
@@ -35,6 +38,7 @@ fn router(status: Status) -> Router {
         .route("/live", get(async || "live\n"))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
+        .route("/actors", get(actors))
         .with_state(Arc::new(status))
 }
 
@@ -47,6 +51,10 @@ async fn ready(State(status): State<Arc<Status>>) -> impl IntoResponse {
         let _ = writeln!(text, "{role} {}", if ready { "ready" } else { "not ready" });
     }
     (if all { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, text)
+}
+
+async fn actors(State(status): State<Arc<Status>>) -> impl IntoResponse {
+    status.rosters.iter().map(Roster::to_string).collect::<String>()
 }
 
 async fn metrics(State(status): State<Arc<Status>>) -> impl IntoResponse {

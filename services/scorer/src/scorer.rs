@@ -119,7 +119,8 @@ impl Scorer {
 
     /// The terms of negotiations about cases that this model weighed.
     pub fn terms(&self, bounds: Bounds) -> Terms {
-        Terms { bounds, weights: self.pool.clone() }
+        let model = Some(self.name.as_str().into());
+        Terms { bounds, weights: self.pool.clone(), model, ..Terms::default() }
     }
 
     /// What each feature adds to the log-odds that the trees give an event: exact Shapley values, largest first.

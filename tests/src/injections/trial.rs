@@ -131,7 +131,7 @@ impl Trial {
         assert_eq!(pack.digest(), judgement.evidence_digest, "what is looked at is what was judged");
         let mut shown = pack.canonical_json().to_owned();
         let evidence = pack.evidence().clone();
-        let (mut negotiation, asks) = Negotiation::open(pack, handles, self.scanner.terms());
+        let (mut negotiation, asks) = Negotiation::open(pack, handles, self.scanner.terms().clone());
         let mut asks = VecDeque::from(asks);
         while let Some(ask) = asks.pop_front() {
             shown.push_str(&format!("\n{ask:?}"));

@@ -68,7 +68,7 @@ pub(super) fn any_scene() -> impl Strategy<Value = Scene> {
                 close_up_to: Some(0.25),
                 act_from: Some(0.9),
                 act_from_without_models: Some(0.95),
-                labelled_cases: 0,
+                ..Bounds::default()
             };
         }
         scene

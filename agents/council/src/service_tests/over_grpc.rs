@@ -12,6 +12,7 @@ struct Running {
     client: CaseServiceClient<Channel>,
     shutdown: CancellationToken,
     ended: tokio::task::JoinHandle<Result<(), Error>>,
+    roster: Roster,
 }
 
 async fn start(bus: &Memory, now_ms: i64) -> Running {
@@ -19,6 +20,7 @@ async fn start(bus: &Memory, now_ms: i64) -> Running {
     let address = format!("http://{}", listener.local_addr().expect("bound"));
     let (readiness, shutdown) = (Readiness::default(), CancellationToken::new());
     let telemetry = quiet("council").expect("no exporter");
+    let roster = Roster::new(telemetry.metrics().clone());
     let deps = Deps {
         bus: Arc::new(bus.clone()),
         listener,
@@ -29,20 +31,23 @@ async fn start(bus: &Memory, now_ms: i64) -> Running {
         clock: Arc::new(move || Timestamp::from_millis(now_ms)),
         readiness: readiness.clone(),
         metrics: telemetry.metrics().clone(),
+        roster: roster.clone(),
     };
     let config = Config { tenant: "default".into(), partitions: PARTITIONS, cases: case::Limits::default() };
     let ended = tokio::spawn(run(config, deps, shutdown.clone()));
     readiness.watch().wait_for(|ready| *ready).await.expect("lives");
     let client = CaseServiceClient::connect(address).await.expect("connected");
-    Running { telemetry, client, shutdown, ended }
+    Running { telemetry, client, shutdown, ended, roster }
 }
 
 impl Running {
     /// Its page of measures, at the end.
     async fn stop(self) -> String {
+        assert_eq!(self.roster.look().len(), SHARDS + 1, "the case builder and the shards");
         drop(self.client);
         self.shutdown.cancel();
         self.ended.await.expect("no panic").expect("an orderly end");
+        assert_eq!(self.roster.look(), [], "no actor outlives its service");
         self.telemetry.metrics_text()
     }
 }
@@ -69,10 +74,22 @@ async fn cases_are_listed_watched_and_labelled_and_labels_survive() {
     assert_eq!((events, rest.next.as_str()), (vec!["d1", "c1", "a1"], ""), "the latest first, the merged one not");
 
     let id = page.cases[0].id.clone();
-    let label =
-        v1::LabelCaseRequest { id: id.clone(), verdict: "benign".into(), note: "a drill".into(), author: "ann".into() };
+    let label = v1::LabelCaseRequest {
+        id: id.clone(),
+        verdict: "benign".into(),
+        note: "a drill".into(),
+        author: "ann".into(),
+        synthetic: true,
+    };
     let labelled = running.client.label(label.clone()).await.expect("labelled").into_inner();
-    let said = v1::CaseLabel { verdict: "benign".into(), note: "a drill".into(), author: "ann".into(), at_ms: 77 };
+    let said = v1::CaseLabel {
+        verdict: "benign".into(),
+        note: "a drill".into(),
+        author: "ann".into(),
+        at_ms: 77,
+        synthetic: true,
+        contested_by: Vec::new(),
+    };
     assert_eq!(labelled.label, Some(said));
     let transition = watching.message().await.expect("goes on").expect("a transition");
     assert_eq!(

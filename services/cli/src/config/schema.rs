@@ -28,6 +28,8 @@ pub(super) const KEYS: &[Key] = &[
     whole("cases", "hours_max", 1, 24 * 7),
     of("routing", "close_below", Kind::Probability),
     of("routing", "automatic_above", Kind::Probability),
+    of("routing", "calibration", Kind::Text),
+    of("routing", "automatic_without_models", Kind::Truth),
     of("run", "tenant", Kind::Word),
     whole("run", "partitions", 1, 1_000),
     whole("run", "drain_s", 1, 3_600),

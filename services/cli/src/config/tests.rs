@@ -22,7 +22,12 @@ fn everything_set() -> Config {
             protected: ["arn:aws:iam::111122223333:user/break-glass".to_owned()].into(),
         },
         model: Model { bundle: Some("my.bundle".into()), ..Model::default() },
-        routing: Routing { close_below: Some(0.125), automatic_above: Some(1.0) },
+        routing: Routing {
+            close_below: Some(0.125),
+            automatic_above: Some(1.0),
+            calibration: Some("calibration.json".into()),
+            automatic_without_models: true,
+        },
         bus: Bus { url: Some("nats://127.0.0.1:4222".into()), replicas: 3, ..Bus::default() },
         windows: Windows { url: Some("redis://127.0.0.1".into()), cluster: true },
         council: Council {
@@ -69,6 +74,7 @@ fn the_schema_names_exactly_the_keys_of_the_types_and_of_the_default_file() {
     let absent = [
         "close_below",
         "automatic_above",
+        "calibration",
         "bundle",
         "url",
         "otlp",

@@ -58,7 +58,7 @@ fn a_case_line_keeps_its_contract() {
     let line = case_line(&findings.cases[1]);
     assert_eq!(
         keys(&line).join(" "),
-        "case_id account principal session first_event_time last_event_time event_ids score verdict severity techniques reasons plan brains"
+        "case_id account principal session first_event_time last_event_time event_ids score verdict severity techniques reasons plan brains judged_under pool"
     );
     let value: serde_json::Value = serde_json::from_str(&line).expect("JSON");
     assert_eq!(value["verdict"], "malicious");

@@ -1,8 +1,8 @@
 //! Cases for tests, built a signal at a time.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use super::{Bounds, Judgement, Terms, Weights, negotiate_deterministically, score};
+use super::{Bounds, Judgement, Refits, Terms, Weights, negotiate_deterministically, score};
 use crate::activity::{Credential, Details, PrincipalKind};
 use crate::api::Vocabulary;
 use crate::case::{Case, Signal};
@@ -17,6 +17,9 @@ pub(super) const ACCOUNT: &str = "111122223333";
 pub(super) const SSO_ROLE: &str =
     "arn:aws:iam::111122223333:role/aws-reserved/sso.amazonaws.com/AWSReservedSSO_Ops_0123456789abcdef";
 
+/// Made once: thousands of cases are frozen with it.
+pub(super) static VOCABULARY: LazyLock<Vocabulary> = LazyLock::new(Vocabulary::builtin);
+
 #[derive(Clone, Debug, Default)]
 pub(super) struct Scene {
     pub(super) rules: Vec<Rule>,
@@ -26,6 +29,7 @@ pub(super) struct Scene {
     /// The model's word on the case.
     pub(super) learned: Option<f64>,
     pub(super) weights: Option<Arc<Weights>>,
+    pub(super) refits: Refits,
 }
 
 pub(super) fn rule(severity: Severity, tactic: &str, predicate: Option<&str>) -> Rule {
@@ -135,11 +139,11 @@ impl Scene {
     }
 
     pub(super) fn judged(&self) -> Judgement {
-        negotiate_deterministically(&self.case(), &self.rules, &self.registry, &Vocabulary::builtin(), &self.terms())
+        negotiate_deterministically(&self.case(), &self.rules, &self.registry, &VOCABULARY, &self.terms())
     }
 
     pub(super) fn terms(&self) -> Terms {
-        Terms { bounds: self.bounds, weights: self.weights.clone() }
+        Terms { bounds: self.bounds, weights: self.weights.clone(), refits: self.refits, ..Terms::default() }
     }
 }
 

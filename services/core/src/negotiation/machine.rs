@@ -18,7 +18,8 @@ use super::rebuttal::{self, ATTACKS_PER_REBUTTAL_MAX, Attack};
 use super::report;
 use super::response::{self, ACTIONS_MAX, PlanOption};
 use super::route::{Outcome, route};
-use super::{Brain, Judgement, Reason, RejectedClaim, Role, Terms};
+use super::terms::Pooled;
+use super::{Basis, Brain, Judgement, Reason, RejectedClaim, Role, Terms};
 use crate::level::{Severity, Verdict};
 use crate::plan::{Action, Plan};
 
@@ -48,6 +49,8 @@ struct Rebutted {
 #[derive(Clone, Debug)]
 struct Decision {
     standing: Vec<Standing>,
+    /// By roles, in log-odds.
+    added: f64,
     probability: f64,
     severity: Severity,
     verdict: Verdict,
@@ -63,6 +66,8 @@ pub struct Negotiation {
     findings: Findings,
     prior: Prior,
     probability_deterministic: f64,
+    /// What roles add to that, in log-odds.
+    added_deterministic: f64,
     /// Open questions, by role, with the digest that the answer must carry.
     open: BTreeMap<Role, String>,
     opinions: BTreeMap<Role, Checked>,
@@ -79,10 +84,11 @@ impl Negotiation {
     pub fn open(pack: EvidencePack, handles: Handles, terms: impl Into<Terms>) -> (Self, Vec<Ask>) {
         let terms = terms.into();
         let findings = Findings::of(pack.evidence());
-        let prior = Prior::under(pack.evidence(), terms.weights.as_ref());
+        let prior = Prior::under(pack.evidence(), &terms);
         let standing = brain::all_claims(pack.evidence(), &findings);
         let mut negotiation = Self {
             probability_deterministic: pool::probability(&prior, &standing, 0.0),
+            added_deterministic: pool::added(&prior, &standing, 0.0),
             pack,
             handles,
             terms,
@@ -296,6 +302,7 @@ impl Negotiation {
     fn decide(&self, judge: f64) -> Decision {
         let standing = self.surviving();
         let evidence = self.pack.evidence();
+        let added = pool::added(&self.prior, &standing, judge);
         let probability = pool::probability(&self.prior, &standing, judge);
         let severity = pool::severity(evidence, pool::is_corroborated(&self.findings), probability);
         let verdict =
@@ -304,14 +311,14 @@ impl Negotiation {
             Verdict::Malicious | Verdict::Suspicious => response::options(evidence, &self.handles),
             Verdict::Benign | Verdict::Insufficient => Vec::new(),
         };
-        Decision { standing, probability, severity, verdict, options }
+        Decision { standing, added, probability, severity, verdict, options }
     }
 
     /// What would be concluded on other evidence: deterministic roles look again, a model's claims stand where the
     /// predicate still does.
     fn conclude_on(&self, evidence: &Evidence) -> (Verdict, Severity) {
         let findings = Findings::of(evidence);
-        let prior = Prior::under(evidence, self.terms.weights.as_ref());
+        let prior = Prior::under(evidence, &self.terms);
         let all: Vec<Standing> = brain::grounded_claims(&findings);
         let p_det = pool::probability(&prior, &brain::all_claims(evidence, &findings), 0.0);
         let mut standing = Vec::with_capacity(all.len());
@@ -399,6 +406,26 @@ impl Negotiation {
             plan: Plan { actions },
             brains,
             evidence_digest: self.pack.digest().to_owned(),
+            basis: self.basis(decision.added),
+        }
+    }
+
+    fn basis(&self, added: f64) -> Basis {
+        let Terms { bounds, model, calibration, .. } = &self.terms;
+        let evidence = self.pack.evidence();
+        Basis {
+            terms: self.terms.name(),
+            model: model.as_deref().map(str::to_owned),
+            calibration: calibration.as_deref().map(str::to_owned),
+            bounds: *bounds,
+            pooled: Pooled {
+                prior: self.prior.log_odds_unrefitted(),
+                roles: added,
+                roles_deterministic: self.added_deterministic,
+                is_fitted: self.prior.is_fitted(),
+                may_close: pool::may_close(evidence),
+                may_act: pool::may_act(evidence, pool::is_corroborated(&self.findings)),
+            },
         }
     }
 

@@ -5,24 +5,29 @@
 //! [`machine`] is the state machine that drives all of it. [`negotiate_deterministically`] needs no model.
 
 pub mod brain;
+pub mod calibration;
 pub mod check;
+pub mod conformal;
 mod counterfactual;
 mod drive;
 pub mod evidence;
 pub mod exchange;
 mod freeze;
 pub mod handle;
+pub mod labels;
 pub mod machine;
 mod opinion;
 pub mod pool;
 pub mod predicate;
 pub mod rebuttal;
+pub mod refit;
 mod report;
 mod response;
 mod route;
 pub mod score;
 mod selection;
 pub mod tactic;
+pub mod terms;
 pub mod text;
 mod unusual;
 pub mod weights;
@@ -33,8 +38,8 @@ mod calibration_tests;
 mod fixtures;
 #[cfg(test)]
 mod invariant_tests;
-
-use std::sync::Arc;
+#[cfg(test)]
+mod scale_tests;
 
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +48,7 @@ pub use freeze::{Handles, freeze};
 pub use machine::Negotiation;
 pub use response::PlanOption;
 pub use score::{event_score, joined, level};
+pub use terms::{Basis, Bounds, Refits, Source, Terms};
 pub use weights::Weights;
 
 use crate::level::{Severity, Verdict};
@@ -130,60 +136,6 @@ pub struct Judgement {
     pub brains: Vec<(Role, Brain)>,
     /// SHA-256 of the frozen evidence, hex.
     pub evidence_digest: String,
-}
-
-/// What the operator, or a calibration on labelled cases, allows to happen without a person. The default allows
-/// nothing: without labelled cases there is no ground for it.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Bounds {
-    /// Close cases up to this probability, at most [`Bounds::CLOSE_MAX`].
-    pub close_up_to: Option<f64>,
-    /// Take tier-1 steps from this probability on, at least [`Bounds::AUTOMATIC_MIN`].
-    pub act_from: Option<f64>,
-    /// The same where no model answered for the sceptic; at least `act_from` and [`Bounds::AUTOMATIC_ALONE_MIN`].
-    pub act_from_without_models: Option<f64>,
-    /// Labelled cases that the bounds rest on; 0 for bounds set by hand.
-    pub labelled_cases: u32,
-}
-
-/// What a negotiation is held under.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Terms {
-    pub bounds: Bounds,
-    /// Of the pool, where a model gave its word on the case; without them the published priors.
-    pub weights: Option<Arc<Weights>>,
-}
-
-impl From<Bounds> for Terms {
-    fn from(bounds: Bounds) -> Self {
-        Self { bounds, weights: None }
-    }
-}
-
-impl Bounds {
-    pub const CLOSE_MAX: f64 = 0.25;
-    pub const AUTOMATIC_MIN: f64 = 0.90;
-    pub const AUTOMATIC_ALONE_MIN: f64 = 0.95;
-
-    fn close_below(&self) -> Option<f64> {
-        self.close_up_to.map(|bound| bound.min(Self::CLOSE_MAX))
-    }
-
-    fn automatic_from(&self, has_model: bool) -> Option<f64> {
-        let with_models = self.act_from.map(|bound| bound.max(Self::AUTOMATIC_MIN));
-        if has_model {
-            return with_models;
-        }
-        let alone = self.act_from_without_models?.max(Self::AUTOMATIC_ALONE_MIN);
-        with_models.map(|bound| bound.max(alone))
-    }
-
-    /// What the bounds rest on, for a person.
-    fn labelled(&self) -> String {
-        match self.labelled_cases {
-            0 => "no labelled cases, and no bound set by the operator".to_owned(),
-            1 => "one labelled case".to_owned(),
-            cases => format!("{cases} labelled cases"),
-        }
-    }
+    /// What it was reached under.
+    pub basis: Basis,
 }

@@ -10,9 +10,10 @@ use super::brain::{Lean, Standing};
 use super::check::Findings;
 use super::evidence::Evidence;
 use super::predicate::Predicate;
+use super::refit::Refit;
 use super::score::prior;
 use super::weights::{DETECTIONS_MAX, Weights};
-use super::{Bounds, Role};
+use super::{Bounds, Role, Terms};
 use crate::level::{Severity, Verdict};
 
 /// How far each role may move the log-odds, down and up.
@@ -52,14 +53,23 @@ pub struct Prior {
     pub further: Vec<(usize, f64)>,
     /// What claims weigh, where that was fitted; `maximum` is the model's word alone then, and all detections are further.
     pub(super) weights: Option<Arc<Weights>>,
+    /// The sum of both before labels had a say.
+    raw: f64,
+    /// What they had to say; both above have it in them.
+    refit: Refit,
 }
 
 impl Prior {
-    /// Under fitted weights where there are any and the model gave its word; else by the published priors.
-    pub fn under(evidence: &Evidence, weights: Option<&Arc<Weights>>) -> Self {
-        let (Some(weights), Some(milli)) = (weights, evidence.learned_milli) else {
-            return Self::of(evidence);
-        };
+    /// Under fitted weights where there are any and the model gave its word; else by the published priors. Refitted as the
+    /// terms have it.
+    pub fn under(evidence: &Evidence, terms: &Terms) -> Self {
+        let prior = Self::fitted(evidence, terms.weights.as_ref()).unwrap_or_else(|| Self::of(evidence));
+        let refit = terms.refits.of(prior.is_fitted());
+        prior.refitted(refit)
+    }
+
+    fn fitted(evidence: &Evidence, weights: Option<&Arc<Weights>>) -> Option<Self> {
+        let (weights, milli) = (weights?, evidence.learned_milli?);
         let mut counted = [0; Severity::ALL.len()];
         let further = evidence.active().map(|detection| {
             let severity = detection.severity as usize;
@@ -69,13 +79,28 @@ impl Prior {
         });
         let further = further.collect();
         let maximum = weights.intercept + weights.learned * Weights::log_odds(f64::from(milli) / 1000.0);
-        Self { maximum, further, weights: Some(weights.clone()) }
+        Some(Self::new(maximum, further, Some(weights.clone())))
+    }
+
+    fn new(maximum: f64, further: Vec<(usize, f64)>, weights: Option<Arc<Weights>>) -> Self {
+        let raw = maximum + further.iter().map(|(_, log_odds)| log_odds).sum::<f64>();
+        Self { maximum, further, weights, raw, refit: Refit::default() }
+    }
+
+    fn refitted(self, refit: Refit) -> Self {
+        let further = self.further.into_iter().map(|(index, log_odds)| (index, refit.slope * log_odds)).collect();
+        Self { maximum: refit.of(self.maximum), further, refit, ..self }
+    }
+
+    /// Whether fitted weights speak.
+    pub fn is_fitted(&self) -> bool {
+        self.weights.is_some()
     }
 
     /// By the published priors.
     pub fn of(evidence: &Evidence) -> Self {
         let Some(top) = evidence.carrying() else {
-            return Self { maximum: logit(PROBABILITY_MIN), further: Vec::new(), weights: None };
+            return Self::new(logit(PROBABILITY_MIN), Vec::new(), None);
         };
         let probability = evidence.stage_one();
         let mut others: Vec<_> =
@@ -90,11 +115,16 @@ impl Prior {
             room -= log_odds;
             share /= 2.0;
         }
-        Self { maximum: logit(probability.clamp(PROBABILITY_MIN, 1.0 - PROBABILITY_MIN)), further, weights: None }
+        Self::new(logit(probability.clamp(PROBABILITY_MIN, 1.0 - PROBABILITY_MIN)), further, None)
     }
 
     pub fn log_odds(&self) -> f64 {
-        self.maximum + self.further.iter().map(|(_, log_odds)| log_odds).sum::<f64>()
+        self.refit.of(self.raw)
+    }
+
+    /// The same before labels had a say.
+    pub fn log_odds_unrefitted(&self) -> f64 {
+        self.raw
     }
 
     /// What the strongest event adds to the log-odds of an ordinary one (an informational detection's prior).
@@ -156,9 +186,14 @@ pub fn lean_weight(lean: Lean) -> f64 {
     }
 }
 
+/// What roles add, in log-odds.
+pub fn added(prior: &Prior, standing: &[Standing], judge: f64) -> f64 {
+    contributions(prior, standing).iter().sum::<f64>() + judge
+}
+
 /// The pooled probability.
 pub fn probability(prior: &Prior, standing: &[Standing], judge: f64) -> f64 {
-    sigmoid(prior.log_odds() + contributions(prior, standing).iter().sum::<f64>() + judge)
+    sigmoid(prior.log_odds() + added(prior, standing, judge))
 }
 
 /// How bad the case is.
@@ -187,6 +222,19 @@ pub fn is_corroborated(findings: &Findings) -> bool {
 fn step(severity: Severity, by: isize) -> Severity {
     let place = (severity as usize).saturating_add_signed(by);
     Severity::ALL[place.min(Severity::ALL.len() - 1)]
+}
+
+/// Whether, at a probability within [`Bounds::CLOSE_MAX`], nothing but a bound keeps the case from being closed: the band is low
+/// at most there, so what else is asked does not depend on the probability.
+pub fn may_close(evidence: &Evidence) -> bool {
+    severity(evidence, true, Bounds::CLOSE_MAX) <= Severity::Low && evidence.floor.is_none() && !evidence.injection
+}
+
+/// Whether, from [`Bounds::AUTOMATIC_MIN`] on, nothing in the evidence but a bound keeps a step from being taken. Whether one is
+/// narrow enough, and what roles claimed, is not asked: a calibration would rather count a case too many.
+pub fn may_act(evidence: &Evidence, corroborated: bool) -> bool {
+    let reached = severity(evidence, corroborated, Bounds::AUTOMATIC_MIN);
+    reached >= Severity::High && has_several_grounds(evidence) && !evidence.injection
 }
 
 /// What is concluded. `p_det` is the probability without any model's contribution.

@@ -38,13 +38,15 @@ pub(super) fn route(evidence: &Evidence, bounds: &Bounds, outcome: &Outcome<'_>)
     let mut why: Vec<String> = Vec::new();
     if outcome.verdict == Verdict::Insufficient {
         why.push(match bounds.close_below() {
-            None => format!("nothing is closed without a person ({})", bounds.labelled()),
-            Some(bound) => format!("not closed under the bound of {bound:.2}"),
+            None => format!("nothing is closed without a person ({})", bounds.closing_rests_on()),
+            Some(bound) => format!("not closed under the bound of {bound:.2}, {}", bounds.closing_rests_on()),
         });
     } else {
         why.push(match act_from {
-            None => format!("no step is taken without a person ({})", bounds.labelled()),
-            Some(bound) if !is_likely(bound) => format!("not above the bound of {bound:.2} for automatic steps"),
+            None => format!("no step is taken without a person ({})", bounds.acting_rests_on()),
+            Some(bound) if !is_likely(bound) => {
+                format!("not above the bound of {bound:.2} for automatic steps, {}", bounds.acting_rests_on())
+            }
             Some(_) if !has_narrow_step(outcome.actions) => "no narrow, reversible step fits".to_owned(),
             Some(_) => format!("the verdict is {}", outcome.verdict),
         });

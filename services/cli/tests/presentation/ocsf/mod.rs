@@ -153,7 +153,13 @@ fn a_scan_and_a_council_give_the_same_finding_of_the_same_case() {
 fn a_council_tells_how_a_case_stands() {
     let case = wire(&sample::findings().cases[1]);
     let labelled = |verdict: &str| Case {
-        label: Some(CaseLabel { verdict: verdict.into(), note: "seen".into(), author: "kim".into(), at_ms: 7 }),
+        label: Some(CaseLabel {
+            verdict: verdict.into(),
+            note: "seen".into(),
+            author: "kim".into(),
+            at_ms: 7,
+            ..CaseLabel::default()
+        }),
         ..case.clone()
     };
     let merged = Case { state: CaseState::Merged.into(), merged_into: "other".into(), ..case.clone() };

@@ -8,7 +8,7 @@ use trailwarden_core::case::{Case, Signal};
 use trailwarden_core::detection::{Rule, RuleIndex};
 use trailwarden_core::feature::FeatureVector;
 use trailwarden_core::level::{Level, Severity, Verdict};
-use trailwarden_core::negotiation::{Brain, Judgement, Role, Route};
+use trailwarden_core::negotiation::{Basis, Brain, Judgement, Role, Route};
 use trailwarden_core::plan::Plan;
 use trailwarden_core::resource::{Resource, ResourceKind};
 use trailwarden_core::time::{MINUTE_MS, Timestamp};
@@ -217,6 +217,7 @@ pub(crate) fn finding(
                 .map(|role| (role, Brain::Deterministic))
                 .into(),
             evidence_digest: "9b1f6b0c".repeat(8),
+            basis: Basis::default(),
         },
         case: Case {
             id: id.into(),
