@@ -28,6 +28,7 @@ pub(super) const KEYS: &[Key] = &[
     whole("cases", "hours_max", 1, 24 * 7),
     of("routing", "close_below", Kind::Probability),
     of("routing", "automatic_above", Kind::Probability),
+    of("report", "language", Kind::Choice(&["en", "ko"])),
     of("run", "tenant", Kind::Word),
     whole("run", "partitions", 1, 1_000),
     whole("run", "drain_s", 1, 3_600),

@@ -6,11 +6,12 @@
 
 pub mod brain;
 pub mod check;
-mod counterfactual;
+pub mod counterfactual;
 mod drive;
 pub mod evidence;
 pub mod exchange;
 mod freeze;
+pub mod group;
 pub mod handle;
 pub mod machine;
 mod opinion;
@@ -20,11 +21,12 @@ pub mod rebuttal;
 mod report;
 mod response;
 mod route;
+pub mod said;
 pub mod score;
 mod selection;
 pub mod tactic;
 pub mod text;
-mod unusual;
+pub mod unusual;
 pub mod weights;
 
 #[cfg(test)]
@@ -39,7 +41,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use drive::{negotiate, negotiate_deterministically};
-pub use freeze::{Handles, freeze};
+pub use freeze::{Handles, evidence_of, freeze};
 pub use machine::Negotiation;
 pub use response::PlanOption;
 pub use score::{event_score, joined, level};
@@ -47,6 +49,7 @@ pub use weights::Weights;
 
 use crate::level::{Severity, Verdict};
 use crate::plan::Plan;
+use said::{Counterfactual, Hold, Said, Summary};
 
 /// A seat at the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -68,11 +71,11 @@ pub enum Brain {
     Recorded,
 }
 
-/// Why something was believed, in words a person reads, with its weight in log-odds
-/// (positive speaks for an attack, negative for an innocent cause).
+/// Why something was believed, with its weight in log-odds (positive speaks for an attack, negative for an innocent
+/// cause). [`Language`](crate::language::Language) puts it into words.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reason {
-    pub text: String,
+    pub said: Said,
     pub weight: f64,
     pub event_ids: Vec<String>,
     /// Whose claim it is; `None` for detections and other facts that code alone established.
@@ -102,8 +105,8 @@ pub enum Route {
     Closed,
     /// A tier-1 step may be taken without a person.
     Automatic,
-    /// A person looks at it; the text says what kept it from either of the above.
-    Person { why: String },
+    /// A person looks at it; says what kept it from either of the above.
+    Person { why: Vec<Hold> },
 }
 
 /// The council's answer for one case.
@@ -116,16 +119,16 @@ pub struct Judgement {
     pub probability: f64,
     /// The same without any model's contribution.
     pub probability_deterministic: f64,
-    /// One sentence: what happened.
-    pub summary: String,
+    /// What happened.
+    pub summary: Summary,
     /// By weight: strongest for, then strongest against.
     pub reasons: Vec<Reason>,
     pub rejected: Vec<RejectedClaim>,
     pub techniques: Vec<Technique>,
     pub plan: Plan,
     pub route: Route,
-    /// The smallest change of the evidence that gives another verdict, in words; `None` where none was found.
-    pub counterfactual: Option<String>,
+    /// The smallest change that gives another verdict; `None` where no single removal does and the model was not asked.
+    pub counterfactual: Option<Counterfactual>,
     /// Who answered for each role that was asked.
     pub brains: Vec<(Role, Brain)>,
     /// SHA-256 of the frozen evidence, hex.
@@ -176,14 +179,5 @@ impl Bounds {
         }
         let alone = self.act_from_without_models?.max(Self::AUTOMATIC_ALONE_MIN);
         with_models.map(|bound| bound.max(alone))
-    }
-
-    /// What the bounds rest on, for a person.
-    fn labelled(&self) -> String {
-        match self.labelled_cases {
-            0 => "no labelled cases, and no bound set by the operator".to_owned(),
-            1 => "one labelled case".to_owned(),
-            cases => format!("{cases} labelled cases"),
-        }
     }
 }
