@@ -147,17 +147,20 @@ fn events_and_cases_have_the_promised_keys() {
     for case in &cases {
         assert_keys(
             case,
-            "account brains case_id event_ids first_event_time last_event_time plan principal reasons score session severity \
-             techniques verdict",
+            "account brains case_id counterfactual event_ids evidence first_event_time language last_event_time plan principal \
+             reasons rejected route score session set_aside severity summary techniques verdict",
         );
         for technique in case["techniques"].as_array().unwrap() {
             assert_keys(technique, "event_ids id");
         }
         for reason in case["reasons"].as_array().unwrap() {
-            assert_keys(reason, "event_ids text weight");
+            assert_keys(reason, "event_ids role said text weight");
         }
         for action in case["plan"].as_array().unwrap() {
-            assert_keys(action, "calls mode playbook target tier");
+            assert_keys(
+                action,
+                "account affects calls commands mode notes playbook region target target_kind tier undo",
+            );
             assert_eq!(action["mode"], "dry_run");
             for call in action["calls"].as_array().unwrap() {
                 assert_keys(call, "operation parameters service");

@@ -6,6 +6,7 @@ use trailwarden_core::case::{Case, Signal};
 use trailwarden_core::feature::FeatureVector;
 use trailwarden_core::level::{Level, Severity, Verdict};
 use trailwarden_core::negotiation::exchange::Ask;
+use trailwarden_core::negotiation::said::Summary;
 use trailwarden_core::negotiation::{Basis, Bounds, Judgement, Negotiation, Route, freeze};
 use trailwarden_core::plan::Plan;
 use trailwarden_core::registry::Registry;
@@ -76,7 +77,7 @@ impl Judge for Counting {
             severity: Severity::High,
             probability: 0.9,
             probability_deterministic: 0.9,
-            summary: String::new(),
+            summary: Summary::Nothing,
             reasons: Vec::new(),
             rejected: Vec::new(),
             techniques: Vec::new(),

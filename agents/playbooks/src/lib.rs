@@ -8,11 +8,13 @@ mod cli;
 mod compute;
 mod data;
 mod identity;
+mod korean;
 mod organization;
 mod policy;
 mod watch;
 
 use serde::Serialize;
+use trailwarden_core::language::Language;
 use trailwarden_core::plan::{Action, Playbook};
 use trailwarden_core::time::Timestamp;
 
@@ -91,6 +93,15 @@ pub fn calls(action: &Action, case: &CaseContext<'_>) -> Step {
         );
     }
     step
+}
+
+/// What a step says of itself (its blast radius, notes, and undo where that is words) in a language; a sentence that is none
+/// of this version's stands as it is.
+pub fn told(sentence: &str, language: Language) -> &str {
+    match language {
+        Language::English => sentence,
+        Language::Korean => korean::korean(sentence).unwrap_or(sentence),
+    }
 }
 
 #[cfg(test)]

@@ -188,6 +188,29 @@ fn every_step_calls_something_and_names_its_way_back() {
 }
 
 #[test]
+fn every_sentence_of_a_step_is_told_in_korean() {
+    let case = CaseContext { case_id: "c", reference_time: Timestamp::from_millis(0) };
+    let mut steps: Vec<Step> = menu_steps().into_iter().map(|(_, step)| step).collect();
+    // Those that say more: a temporary key, a name that is none, an account that is not named.
+    steps.push(calls(&action(Playbook::DisableAccessKey, "ASIAEXAMPLE"), &case));
+    steps.push(calls(&action(Playbook::TagUser, ""), &case));
+    let mut nowhere = action(Playbook::ScpQuarantine, "");
+    nowhere.target.account.clear();
+    steps.push(calls(&nowhere, &case));
+    for step in steps {
+        let words = match step.undo {
+            Undo::Words(words) => Some(words),
+            Undo::Calls(_) => None,
+        };
+        for sentence in step.notes.into_iter().chain(words).chain([step.blast_radius]) {
+            let korean = told(sentence, Language::Korean);
+            assert!(korean.chars().any(|c| ('가'..='힣').contains(&c)), "no Korean for: {sentence}");
+            assert_eq!(told(sentence, Language::English), sentence);
+        }
+    }
+}
+
+#[test]
 fn what_a_call_uses_an_earlier_one_keeps() {
     for (playbook, step) in menu_steps() {
         let mut kept = BTreeSet::new();

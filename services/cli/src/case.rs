@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 use tonic::Request;
 use tonic::transport::{Channel, Endpoint};
+use trailwarden_core::language::Language;
 use trailwarden_core::level::Verdict;
 use trailwarden_core::time::Timestamp;
 use trailwarden_proto::v1::case_service_client::CaseServiceClient;
@@ -19,8 +20,9 @@ use trailwarden_proto::v1::{
 use crate::calibrate;
 use crate::command::{Format, Surroundings, print, tell};
 use crate::config::Config;
-use crate::ocsf;
+use crate::line::Line;
 use crate::untrusted::{name, visible_json};
+use crate::{markdown, ocsf};
 
 /// How long a single answer may take.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -41,10 +43,14 @@ pub enum CaseCommand {
         #[arg(long, value_name = "N", default_value_t = LISTED_DEFAULT, value_parser = clap::value_parser!(u32).range(1..=1_000))]
         limit: u32,
     },
-    /// Print one case in full, as `scan --cases` would write it, or with `--format ocsf` as a finding
+    /// Print one case in full: as `scan --cases` would write it, with `--format ocsf` as a finding, with `--format markdown`
+    /// as a ticket
     Get {
         /// Its id, as `case list` prints it
         id: String,
+        /// Tell it in this language, en or ko; as it was logged without it
+        #[arg(long, value_name = "LANGUAGE")]
+        language: Option<Language>,
     },
     /// Print every change of a case, as it happens
     Watch {
@@ -125,6 +131,9 @@ pub fn run(
 }
 
 async fn ask(command: CaseCommand, mut council: CaseServiceClient<Channel>, format: Format) -> Result<ExitCode> {
+    if format == Format::Markdown && !matches!(command, CaseCommand::Get { .. }) {
+        bail!("only `case get` tells a case in Markdown");
+    }
     match command {
         CaseCommand::List { verdict, open, limit } => {
             let verdicts = verdict.iter().map(ToString::to_string).collect();
@@ -143,10 +152,9 @@ async fn ask(command: CaseCommand, mut council: CaseServiceClient<Channel>, form
                 tell(&format!("there are more than these {limit}; `--limit` shows up to 1000\n"));
             }
         }
-        CaseCommand::Get { id } => {
+        CaseCommand::Get { id, language } => {
             let case = answered(council.get(timed(GetCaseRequest { id })).await)?;
-            // In full, so never as a row.
-            print(&line(&case, if format == Format::Table { Format::Jsonl } else { format }))?;
+            print(&in_full(&case, language, format)?)?;
         }
         CaseCommand::Watch { from } => {
             let request = WatchCasesRequest { from_sequence: from.unwrap_or_default() };
@@ -201,24 +209,38 @@ fn change(transition: &CaseTransition, format: Format) -> String {
     let Some(case) = case else { return String::new() };
     match format {
         Format::Ocsf => ocsf::json_line(&ocsf::of_case(case, Some(transition))),
-        Format::Jsonl => {
-            format!("{{\"sequence\":{sequence},\"kind\":\"{kind}\",\"case\":{}}}\n", json(case))
+        Format::Jsonl | Format::Markdown => {
+            format!("{{\"sequence\":{sequence},\"kind\":\"{kind}\",\"case\":{}}}\n", json(&case.line_json))
         }
         Format::Table => format!("{sequence:>8}  {kind:<8}  {}", line(case, format)),
     }
 }
 
 /// The line that `scan --cases` would write, with what hides in its strings escaped: it may be read on a terminal.
-fn json(case: &Case) -> String {
+fn json(line_json: &str) -> String {
     // Line breaks mean nothing between the values of JSON, and within them they are escaped.
-    visible_json(&case.line_json.trim_end().replace('\n', " "))
+    visible_json(&line_json.trim_end().replace('\n', " "))
+}
+
+/// A case in full, so never as a row; in `language` where it is asked for and the case's line is one of this version's.
+fn in_full(case: &Case, language: Option<Language>, format: Format) -> Result<String> {
+    let read =
+        || Line::read(case.line_json.as_bytes()).context("the case was logged without a line that this version reads");
+    match (format, language) {
+        (Format::Markdown, _) => Ok(markdown::retold(read()?, language)),
+        (Format::Table | Format::Jsonl, Some(language)) => {
+            Ok(format!("{}\n", json(&serde_json::to_string(&read()?.retold(language))?)))
+        }
+        (Format::Table | Format::Jsonl, None) => Ok(line(case, Format::Jsonl)),
+        (Format::Ocsf, _) => Ok(line(case, Format::Ocsf)),
+    }
 }
 
 /// A case as a row, as the line that `scan --cases` would write, or as a finding. Any text of it may be an attacker's.
 fn line(case: &Case, format: Format) -> String {
     match format {
         Format::Table => row(case),
-        Format::Jsonl => format!("{}\n", json(case)),
+        Format::Jsonl | Format::Markdown => format!("{}\n", json(&case.line_json)),
         Format::Ocsf => ocsf::json_line(&ocsf::of_case(case, None)),
     }
 }
@@ -279,6 +301,17 @@ mod tests {
                 assert!(row.contains("202e"), "it is there to be seen: {row}");
             }
         }
+    }
+
+    #[test]
+    fn what_no_line_tells_is_refused_in_words_and_never_guessed() {
+        let unread = Case { line_json: r#"{"case_id":"x"}"#.into(), ..Case::default() };
+        for format in [Format::Markdown, Format::Table, Format::Jsonl] {
+            let refused = in_full(&unread, Some(Language::Korean), format).expect_err("it is no line of a case");
+            assert!(refused.to_string().contains("without a line"), "{refused}");
+        }
+        let whole = in_full(&unread, None, Format::Table).expect("as it was logged");
+        assert_eq!(whole, "{\"case_id\":\"x\"}\n", "in full, so never as a row");
     }
 
     #[test]

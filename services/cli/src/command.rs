@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use trailwarden_collector::Input;
+use trailwarden_core::language::Language;
 use trailwarden_core::level::Verdict;
 use trailwarden_core::time::Timestamp;
 
@@ -19,7 +20,8 @@ use crate::findings::Findings;
 use crate::progress::Bar;
 use crate::scan::{Outputs, Scanner};
 use crate::terminal::{self, Screen};
-use crate::{demo, outputs, report};
+use crate::words::Words;
+use crate::{demo, markdown, outputs, report};
 
 /// Exit code of `--fail-on` when its verdict was reached.
 const REACHED: u8 = 1;
@@ -60,6 +62,8 @@ pub enum Format {
     Jsonl,
     /// An OCSF 1.6 Detection Finding a line
     Ocsf,
+    /// Cases in full, to paste into a ticket
+    Markdown,
 }
 
 /// What `scan` was asked for.
@@ -71,6 +75,8 @@ pub struct ScanRequest {
     pub report: Option<PathBuf>,
     pub fail_on: Option<Verdict>,
     pub format: Format,
+    /// The configuration's without it.
+    pub language: Option<Language>,
     pub threads: Option<usize>,
     pub config: Option<PathBuf>,
 }
@@ -81,6 +87,10 @@ pub fn scan(request: ScanRequest, surroundings: &Surroundings<'_>) -> Result<Exi
     if let Some(threads) = request.threads {
         config.scan.threads = threads;
     }
+    if let Some(language) = request.language {
+        config.report.language = language;
+    }
+    let words = Words::of(config.report.language);
     let scanner = Scanner::from_config(config)?;
     let inputs: Vec<Input> = request.paths.iter().map(Input::from_argument).collect();
 
@@ -96,7 +106,7 @@ pub fn scan(request: ScanRequest, surroundings: &Surroundings<'_>) -> Result<Exi
     let findings = {
         let file = cases.as_mut().map(|file| file as &mut dyn Write);
         let (cases, findings) = match request.format {
-            Format::Table => (file, None),
+            Format::Table | Format::Markdown => (file, None),
             Format::Jsonl => (Some(file.unwrap_or(&mut printed)), None),
             Format::Ocsf => (file, Some(&mut printed as &mut dyn Write)),
         };
@@ -107,15 +117,17 @@ pub fn scan(request: ScanRequest, surroundings: &Surroundings<'_>) -> Result<Exi
     bar.finish();
     finish(events, request.events.as_deref())?;
     finish(cases, request.cases.as_deref())?;
-    if let Some(file) = &mut report_file {
-        file.write_all(report::html(&findings).as_bytes()).context("could not write the report")?;
+    if let (Some(file), Some(path)) = (&mut report_file, &request.report) {
+        file.write_all(told(&findings, path, words).as_bytes()).context("could not write the report")?;
     }
     finish(report_file, request.report.as_deref())?;
 
-    if request.format == Format::Table {
-        let text = terminal::cases(&findings, surroundings.screen());
-        printed.write_all(text.as_bytes()).context("could not write to standard output")?;
-    }
+    let text = match request.format {
+        Format::Table => terminal::cases(&findings, surroundings.screen(), words),
+        Format::Markdown => markdown::report(&findings, words),
+        Format::Jsonl | Format::Ocsf => String::new(),
+    };
+    printed.write_all(text.as_bytes()).context("could not write to standard output")?;
     printed.flush().context("could not write to standard output")?;
     tell(&terminal::summary(&findings.input, (surroundings.elapsed)().as_secs_f64()));
     if let Some(path) = &request.report {
@@ -131,24 +143,32 @@ pub fn scan(request: ScanRequest, surroundings: &Surroundings<'_>) -> Result<Exi
 }
 
 /// Generates an organisation, plants attacks in it, scans it, and shows what was planted against what was found.
-pub fn demo(seed: u64, report_path: &Path, surroundings: &Surroundings<'_>) -> Result<ExitCode> {
+pub fn demo(seed: u64, report_path: &Path, language: Language, surroundings: &Surroundings<'_>) -> Result<ExitCode> {
+    let words = Words::of(language);
     let scanner = Scanner::from_config(demo::config())?;
     let mut report_file = create(report_path)?;
     let organisation = demo::Organisation::generate(seed)?;
     let mut findings =
         scanner.scan(&organisation.inputs(), surroundings.now, &|_| {}, Outputs::default()).context("the demo")?;
     findings.planted = Some(organisation.planted(&findings));
-    report_file.write_all(report::html(&findings).as_bytes()).context("could not write the report")?;
+    report_file.write_all(told(&findings, report_path, words).as_bytes()).context("could not write the report")?;
     finish(Some(report_file), Some(report_path))?;
 
     let screen = surroundings.screen();
-    let text = format!("{}\n{}", terminal::cases(&findings, screen), terminal::planted(&findings, screen));
+    let text =
+        format!("{}\n{}", terminal::cases(&findings, screen, words), terminal::planted(&findings, screen, words));
     if !print(&text)? {
         tell("trailwarden: standard output was closed before everything was printed\n");
     }
     tell(&terminal::summary(&findings.input, (surroundings.elapsed)().as_secs_f64()));
     tell(&format!("report     {}\n", report_path.display()));
     Ok(ExitCode::SUCCESS)
+}
+
+/// The report that a path's ending asks for: Markdown, or else a page.
+fn told(findings: &Findings, path: &Path, words: &Words) -> String {
+    let is_markdown = path.extension().is_some_and(|ending| ["md", "markdown"].iter().any(|known| ending == *known));
+    if is_markdown { markdown::report(findings, words) } else { report::html(findings, words) }
 }
 
 /// Prints the effective configuration.

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use toml::Table;
+use trailwarden_core::language::Language;
 use trailwarden_core::level::Severity;
 use trailwarden_core::negotiation::{Bounds, Role};
 use trailwarden_core::registry::Registry;
@@ -35,6 +36,7 @@ pub struct Config {
     pub model: Model,
     pub cases: Cases,
     pub routing: Routing,
+    pub report: Report,
     pub run: Run,
     pub bus: Bus,
     pub windows: Windows,
@@ -124,6 +126,13 @@ pub struct Routing {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calibration: Option<PathBuf>,
     pub automatic_without_models: bool,
+}
+
+/// How cases are told.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Report {
+    pub language: Language,
 }
 
 /// What all processes of one deployment share.

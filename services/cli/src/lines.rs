@@ -1,21 +1,19 @@
 //! The lines that `--events` and `--cases` write: the contract with whoever reads them by machine.
 //! Keys, their order and their meaning are promised; change them only with an issue.
 
-use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::io::{self, Write};
 
-use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use trailwarden_core::activity::Activity;
-use trailwarden_core::level::{Level, Severity, Verdict};
-use trailwarden_core::negotiation::calibration::Counts;
-use trailwarden_core::negotiation::terms::Pooled;
-use trailwarden_core::negotiation::{Basis, Bounds, Brain, Role, Source};
-use trailwarden_core::plan::{Mode, Tier};
+use trailwarden_core::detection::Rule;
+use trailwarden_core::language::Language;
+use trailwarden_core::level::Level;
+use trailwarden_core::negotiation::Brain;
 use trailwarden_core::time::Timestamp;
 
 use crate::findings::Finding;
+use crate::line::Line;
 
 /// One event as `--events` writes it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -58,129 +56,6 @@ impl Serialize for Api<'_> {
     }
 }
 
-#[derive(Serialize)]
-struct CaseLine<'a> {
-    case_id: &'a str,
-    account: &'a str,
-    principal: &'a str,
-    session: &'a str,
-    #[serde(serialize_with = "as_text")]
-    first_event_time: Timestamp,
-    #[serde(serialize_with = "as_text")]
-    last_event_time: Timestamp,
-    event_ids: Vec<&'a str>,
-    #[serde(serialize_with = "rounded")]
-    score: f64,
-    verdict: Verdict,
-    severity: Severity,
-    techniques: Vec<TechniqueLine<'a>>,
-    reasons: Vec<ReasonLine<'a>>,
-    plan: Vec<ActionLine<'a>>,
-    brains: Brains<'a>,
-    judged_under: TermsLine<'a>,
-    pool: PoolLine,
-}
-
-/// What the case was judged under: whose bounds, by which calibration, on how many labelled cases.
-#[derive(Serialize)]
-struct TermsLine<'a> {
-    terms: &'a str,
-    model: Option<&'a str>,
-    calibration: Option<&'a str>,
-    labelled: Counts,
-    close_up_to: Option<f64>,
-    close_by: Option<Source>,
-    act_from: Option<f64>,
-    act_from_without_models: Option<f64>,
-    act_by: Option<Source>,
-}
-
-impl<'a> TermsLine<'a> {
-    fn new(basis: &'a Basis) -> Self {
-        let Bounds { close_up_to, close_by, act_from, act_from_without_models, act_by, labelled } = basis.bounds;
-        Self {
-            terms: &basis.terms,
-            model: basis.model.as_deref(),
-            calibration: basis.calibration.as_deref(),
-            labelled,
-            close_up_to,
-            close_by: close_up_to.map(|_| close_by),
-            act_from,
-            act_from_without_models,
-            act_by: act_from.or(act_from_without_models).map(|_| act_by),
-        }
-    }
-}
-
-/// What `case calibrate` needs of a case once somebody has labelled it.
-#[derive(Serialize)]
-struct PoolLine {
-    #[serde(serialize_with = "finely")]
-    prior: f64,
-    #[serde(serialize_with = "finely")]
-    roles: f64,
-    #[serde(serialize_with = "finely")]
-    roles_deterministic: f64,
-    is_fitted: bool,
-    may_close: bool,
-    may_act: bool,
-}
-
-impl From<Pooled> for PoolLine {
-    fn from(pooled: Pooled) -> Self {
-        let Pooled { prior, roles, roles_deterministic, is_fitted, may_close, may_act } = pooled;
-        Self { prior, roles, roles_deterministic, is_fitted, may_close, may_act }
-    }
-}
-
-#[derive(Serialize)]
-struct TechniqueLine<'a> {
-    id: &'a str,
-    event_ids: Vec<&'a str>,
-}
-
-#[derive(Serialize)]
-struct ReasonLine<'a> {
-    text: &'a str,
-    #[serde(serialize_with = "rounded")]
-    weight: f64,
-    event_ids: Vec<&'a str>,
-}
-
-#[derive(Serialize)]
-struct ActionLine<'a> {
-    playbook: &'static str,
-    target: &'a str,
-    tier: Tier,
-    mode: Mode,
-    calls: Vec<CallLine<'a>>,
-}
-
-#[derive(Serialize)]
-struct CallLine<'a> {
-    service: &'a str,
-    operation: &'a str,
-    parameters: &'a serde_json::Value,
-}
-
-impl<'a> CallLine<'a> {
-    fn new(call: &'a trailwarden_playbooks::Call) -> Self {
-        Self { service: call.service, operation: call.operation, parameters: &call.parameters }
-    }
-}
-
-struct Brains<'a>(&'a [(Role, Brain)]);
-
-impl Serialize for Brains<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (role, brain) in self.0 {
-            map.serialize_entry(role, &brain_text(brain))?;
-        }
-        map.end()
-    }
-}
-
 /// `deterministic`, `llm:<model>` or `recorded`.
 pub fn brain_text(brain: &Brain) -> String {
     match brain {
@@ -190,70 +65,15 @@ pub fn brain_text(brain: &Brain) -> String {
     }
 }
 
-impl<'a> CaseLine<'a> {
-    fn new(finding: &'a Finding) -> Self {
-        let (case, judgement) = (&finding.case, &finding.judgement);
-        let actions = judgement.plan.actions.iter().enumerate();
-        let event_ids = finding.event_ids();
-        let own: BTreeSet<&str> = event_ids.iter().copied().collect();
-        // What is cited is of the case; the report shows what surrounds it too.
-        let cited = |ids: &'a [String]| -> Vec<&'a str> {
-            ids.iter().map(String::as_str).filter(|id| own.contains(id)).collect()
-        };
-        let techniques = judgement.techniques.iter();
-        let reasons = judgement.reasons.iter();
-        let (first_event_time, last_event_time) = finding.span();
-        Self {
-            case_id: &case.id,
-            account: &case.account,
-            principal: &case.principal,
-            session: &case.session,
-            first_event_time,
-            last_event_time,
-            score: judgement.probability,
-            verdict: judgement.verdict,
-            severity: judgement.severity,
-            techniques: techniques
-                .map(|technique| TechniqueLine { id: &technique.id, event_ids: cited(&technique.event_ids) })
-                .filter(|technique| !technique.event_ids.is_empty())
-                .collect(),
-            reasons: reasons
-                .map(|reason| ReasonLine {
-                    text: &reason.text,
-                    weight: reason.weight,
-                    event_ids: cited(&reason.event_ids),
-                })
-                .filter(|reason| !reason.event_ids.is_empty())
-                .collect(),
-            event_ids,
-            plan: actions
-                .map(|(at, action)| ActionLine {
-                    playbook: action.playbook.as_str(),
-                    target: &action.target.id,
-                    tier: action.tier,
-                    mode: action.mode,
-                    calls: finding
-                        .steps
-                        .get(at)
-                        .map_or_else(Vec::new, |step| step.calls.iter().map(CallLine::new).collect()),
-                })
-                .collect(),
-            brains: Brains(&judgement.brains),
-            judged_under: TermsLine::new(&judgement.basis),
-            pool: judgement.basis.pooled.into(),
-        }
-    }
-}
-
 /// Writes one line of `--events`.
 pub fn write_event(out: &mut impl Write, line: &EventLine<'_>) -> io::Result<()> {
     serde_json::to_writer(&mut *out, line)?;
     out.write_all(b"\n")
 }
 
-/// Writes one line of `--cases`.
-pub fn write_case(out: &mut impl Write, finding: &Finding) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, &CaseLine::new(finding))?;
+/// Writes one line of `--cases`; `rules` are those that the finding's detections index.
+pub fn write_case(out: &mut impl Write, finding: &Finding, rules: &[Rule], language: Language) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, &Line::of(finding, rules, language))?;
     out.write_all(b"\n")
 }
 
@@ -262,13 +82,13 @@ fn as_text<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, 
 }
 
 /// Nine decimals: a bound is finer than what people read, and so short a number reads back as it was written.
-fn finely<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn finely<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     let value = (value * 1e9).round() / 1e9;
     serializer.serialize_f64(if value.is_finite() { value + 0.0 } else { 0.0 })
 }
 
 /// Six decimals, so that a last bit of floating point never shows; what is not a number is 0.
-fn rounded<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn rounded<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     let value = (value * 1e6).round() / 1e6;
     // Adding zero turns -0.0 into 0.0.
     serializer.serialize_f64(if value.is_finite() { value + 0.0 } else { 0.0 })

@@ -15,6 +15,7 @@ use trailwarden::command::{self, Surroundings};
 use trailwarden::recording::Models;
 use trailwarden::run::{self, Role};
 use trailwarden::{doctor, lab, query};
+use trailwarden_core::language::Language;
 use trailwarden_core::level::Verdict;
 use trailwarden_core::negotiation::Bounds;
 use trailwarden_core::time::Timestamp;
@@ -122,9 +123,12 @@ struct Demo {
     /// Another seed is another organisation with other attacks
     #[arg(long, value_name = "N", default_value_t = trailwarden::demo::SEED)]
     seed: u64,
-    /// Where to write the HTML report
+    /// Where to write the report: HTML, or Markdown where the name ends in .md
     #[arg(long, value_name = "FILE", default_value = "trailwarden-demo.html")]
     report: PathBuf,
+    /// The language that cases are told in: en or ko
+    #[arg(long, value_name = "LANGUAGE", default_value_t)]
+    language: Language,
 }
 
 #[derive(Debug, Args)]
@@ -138,8 +142,8 @@ struct Scan {
     /// Write a JSON line for each event
     #[arg(long, value_name = "FILE")]
     events: Option<PathBuf>,
-    /// Write a report to read and to check: one HTML file that needs no network
-    #[arg(long, value_name = "FILE.html")]
+    /// Write a report to read and to check: one HTML file that needs no network, or Markdown where the name ends in .md
+    #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// Exit with 1 when a case reaches this verdict: benign, insufficient, suspicious or malicious
     #[arg(long, value_name = "VERDICT")]
@@ -147,6 +151,9 @@ struct Scan {
     /// What to print on standard output
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "table")]
     format: command::Format,
+    /// The language that cases are told in: en or ko; the configuration's `report.language` without it
+    #[arg(long, value_name = "LANGUAGE")]
+    language: Option<Language>,
     /// Threads that read and parse; 0 takes every core. The output is the same with any number
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=256))]
     threads: Option<u16>,
@@ -309,7 +316,7 @@ fn main() -> ExitCode {
         stderr_is_terminal: std::io::stderr().is_terminal(),
     };
     let outcome = match arguments.command {
-        Command::Demo(demo) => command::demo(demo.seed, &demo.report, &surroundings),
+        Command::Demo(demo) => command::demo(demo.seed, &demo.report, demo.language, &surroundings),
         Command::Scan(scan) => command::scan(
             command::ScanRequest {
                 paths: scan.paths,
@@ -318,6 +325,7 @@ fn main() -> ExitCode {
                 report: scan.report,
                 fail_on: scan.fail_on,
                 format: scan.format,
+                language: scan.language,
                 threads: scan.threads.map(usize::from),
                 config: scan.config,
             },

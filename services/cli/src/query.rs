@@ -37,8 +37,8 @@ pub struct QueryRequest {
 
 /// Answers one question.
 pub fn query(request: QueryRequest, surroundings: &Surroundings<'_>) -> Result<ExitCode> {
-    if request.format == Format::Ocsf {
-        bail!("the rows of a query are of no OCSF class; `--format table` and `--format jsonl` print them");
+    if matches!(request.format, Format::Ocsf | Format::Markdown) {
+        bail!("the rows of a query are no cases; `--format table` and `--format jsonl` print them");
     }
     let config = Config::load(request.config.as_deref(), surroundings.environment.iter().cloned())?;
     let location = request.archive.unwrap_or(config.archive.location);

@@ -171,6 +171,20 @@ async fn serve(
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
+impl Scanner {
+    /// A finding as the council keeps it.
+    fn told(&self, finding: Finding) -> Judged {
+        let mut line = Vec::new();
+        // Writing into memory fails only where a value cannot be written as JSON, and a finding holds none such.
+        if let Err(error) = write_case(&mut line, &finding, self.rules().rules(), self.language()) {
+            tracing::error!(case = finding.case.id, %error, "case cannot be written as a line");
+            line.clear();
+        }
+        let line_json = String::from_utf8_lossy(&line).trim_end().to_owned();
+        Judged { case: finding.case, judgement: finding.judgement, line_json }
+    }
+}
+
 impl trailwarden_council::Judge for Scanner {
     fn weigh(&self, case: &mut Case) {
         if let Some(scorer) = self.shared_scorer() {
@@ -179,7 +193,7 @@ impl trailwarden_council::Judge for Scanner {
     }
 
     fn judge(&self, case: Case) -> Judged {
-        told(self.finding(case))
+        self.told(self.finding(case))
     }
 
     fn open(&self, case: &Case) -> (Negotiation, Vec<Ask>) {
@@ -187,20 +201,8 @@ impl trailwarden_council::Judge for Scanner {
     }
 
     fn tell(&self, case: Case, judgement: Judgement) -> Judged {
-        told(Finding::new(case, judgement))
+        self.told(Finding::new(case, judgement))
     }
-}
-
-/// A finding as the council keeps it.
-fn told(finding: Finding) -> Judged {
-    let mut line = Vec::new();
-    // Writing into memory fails only where a value cannot be written as JSON, and a finding holds none such.
-    if let Err(error) = write_case(&mut line, &finding) {
-        tracing::error!(case = finding.case.id, %error, "case cannot be written as a line");
-        line.clear();
-    }
-    let line_json = String::from_utf8_lossy(&line).trim_end().to_owned();
-    Judged { case: finding.case, judgement: finding.judgement, line_json }
 }
 
 /// What all roles of this process share.

@@ -17,13 +17,15 @@ use trailwarden_core::detection::RuleSet;
 use trailwarden_core::feature::SCHEMA_VERSION;
 use trailwarden_core::gather::{WORTH_JUDGING, is_worth_judging};
 use trailwarden_core::hash::hash64;
+use trailwarden_core::language::Language;
 use trailwarden_core::level::{Level, Severity};
 use trailwarden_core::negotiation::calibration::{self, Calibration};
 use trailwarden_core::negotiation::exchange::Ask;
-use trailwarden_core::negotiation::{Negotiation, Terms, freeze, negotiate_deterministically};
+use trailwarden_core::negotiation::{Negotiation, Terms, freeze, negotiate, negotiate_deterministically};
 use trailwarden_core::record::RecordView;
 use trailwarden_core::registry::Registry;
 use trailwarden_core::time::{MINUTE_MS, Timestamp};
+use trailwarden_pipeline::rescoring::Rescoring;
 use trailwarden_pipeline::{Describer, Engine, Observer, explain};
 use trailwarden_scorer::{Scorer, bundle};
 
@@ -75,7 +77,7 @@ pub struct Scanner {
     config: Config,
     rules: Arc<RuleSet>,
     vocabulary: Arc<Vocabulary>,
-    registry: Registry,
+    registry: Arc<Registry>,
     scorer: Option<Arc<Scorer>>,
     terms: Terms,
 }
@@ -93,7 +95,7 @@ impl Scanner {
     /// Loads the rules and the model that the configuration names.
     pub fn from_config(config: Config) -> Result<Self, Error> {
         let rules = Arc::new(rules::load(&config.detections)?);
-        let registry = config.registry();
+        let registry = Arc::new(config.registry());
         let scorer = scorer(&config.model)?.map(Arc::new);
         let terms = terms(&config, scorer.as_deref())?;
         Ok(Self { config, rules, vocabulary: Arc::new(Vocabulary::builtin()), registry, scorer, terms })
@@ -193,10 +195,26 @@ impl Scanner {
         })
     }
 
-    /// Opens a negotiation about a case, for others than the deterministic brains to answer in.
+    /// Opens a negotiation about a case, for whoever answers in it; the model scores the case again where that is asked.
     pub fn opened(&self, case: &Case) -> (Negotiation, Vec<Ask>) {
         let (pack, handles) = freeze(case, self.rules.rules(), &self.registry, &self.vocabulary);
-        Negotiation::open(pack, handles, self.terms.clone())
+        let (negotiation, asks) = Negotiation::open(pack, handles, self.terms.clone());
+        let Some(scorer) = self.shared_scorer().filter(|_| case.learned.is_some()) else {
+            return (negotiation, asks);
+        };
+        let rescoring = Rescoring {
+            case: case.clone(),
+            scorer,
+            rules: self.shared_rules(),
+            registry: Arc::clone(&self.registry),
+            vocabulary: self.shared_vocabulary(),
+        };
+        (negotiation.with_rescorer(Arc::new(rescoring)), asks)
+    }
+
+    /// The language that cases are told in.
+    pub fn language(&self) -> Language {
+        self.config.report.language
     }
 
     /// What negotiations are held under.
@@ -214,7 +232,8 @@ impl Scanner {
         if let Some(scorer) = self.scorer.as_deref().filter(|_| is_read)
             && explain(&mut case, scorer)
         {
-            judgement = judged(&case);
+            let (negotiation, asks) = self.opened(&case);
+            judgement = negotiate(negotiation, asks, Negotiation::deterministic_answer);
         }
         Finding::new(case, judgement)
     }
@@ -367,7 +386,7 @@ impl<'s, 'e, 'o> Gathered<'s, 'e, 'o> {
         let (first_event_time, id) = (finding.span().0, &finding.case.id);
         if let Some(lines) = &mut self.case_lines {
             let mut line = Vec::new();
-            write_case(&mut line, finding)?;
+            write_case(&mut line, finding, self.scanner.rules.rules(), self.scanner.language())?;
             lines.push(first_event_time, id, line)?;
         }
         if let Some(lines) = &mut self.finding_lines {

@@ -4,12 +4,15 @@
 use std::fmt::Write;
 
 use trailwarden_core::level::{Severity, Verdict};
-use trailwarden_core::negotiation::{Reason, Route};
+use trailwarden_core::negotiation::Reason;
+use trailwarden_core::negotiation::said::Said;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::figures::{self, count, counted};
 use crate::findings::{Finding, Findings, Input, Tally};
+use crate::line::{speaks_for, undercut};
 use crate::untrusted;
+use crate::words::Words;
 
 /// Cases named in the table; the rest is counted.
 const TABLE_CASES_MAX: usize = 50;
@@ -20,6 +23,8 @@ const STEPS_MAX: usize = 3;
 const COMMAND_BYTES_MAX: usize = 200;
 const WIDTH_MIN: usize = 60;
 const WIDTH_MAX: usize = 160;
+/// Columns of the labels of a case.
+const LABEL: usize = 11;
 /// From here on a case fits on one line.
 const WIDE: usize = 140;
 
@@ -50,10 +55,10 @@ impl Screen {
 }
 
 /// The cases at medium or above as a table, the most urgent explained, and a count of the others.
-pub fn cases(findings: &Findings, screen: Screen) -> String {
+pub fn cases(findings: &Findings, screen: Screen, words: &'static Words) -> String {
     let urgent = findings.by_urgency();
     let notable: Vec<&Finding> = urgent.iter().copied().filter(|finding| finding.is_notable()).collect();
-    let mut lines = Lines { out: String::new(), screen };
+    let mut lines = Lines { out: String::new(), screen, w: words };
     if notable.is_empty() {
         lines.nothing(findings);
     } else {
@@ -67,18 +72,18 @@ pub fn cases(findings: &Findings, screen: Screen) -> String {
 }
 
 /// For a demo: each planted attack, and whether a case found it.
-pub fn planted(findings: &Findings, screen: Screen) -> String {
-    let mut lines = Lines { out: String::new(), screen };
+pub fn planted(findings: &Findings, screen: Screen, words: &'static Words) -> String {
+    let mut lines = Lines { out: String::new(), screen, w: words };
     let Some(planted) = &findings.planted else {
         return lines.out;
     };
-    lines.line(&screen.bold("Planted against found"));
+    lines.line(&screen.bold(words.planted_head));
     for attack in planted {
         let found = match attack.case_ids.first() {
-            Some(id) => screen.paint(&format!("found as case {}", untrusted::name(figures::short_id(id))), "32"),
-            None => screen.paint("missed", "1;31"),
+            Some(id) => screen.paint(&(words.found_as_case)(&untrusted::name(figures::short_id(id))), "32"),
+            None => screen.paint(words.missed, "1;31"),
         };
-        let share = format!("{} of its {} in cases", count(attack.events_found), counted(attack.events, "event"));
+        let share = (words.planted_share)(attack.events_found, attack.events);
         lines.line(&format!("  {}: {found}, {share}", untrusted::name(&attack.name)));
     }
     lines.out
@@ -129,6 +134,7 @@ fn mebibytes(bytes: u64) -> String {
 struct Lines {
     out: String,
     screen: Screen,
+    w: &'static Words,
 }
 
 impl Lines {
@@ -149,26 +155,28 @@ impl Lines {
 
     fn nothing(&mut self, findings: &Findings) {
         if findings.input.events == 0 {
-            self.line(&self.screen.bold("No event could be read, so nothing was judged."));
+            self.line(&self.screen.bold(self.w.none_read));
             return;
         }
-        self.line(&self.screen.bold("No case at medium severity or above."));
-        let looked = format!(
-            "Looked at {} with {} and first-seen checks. What CloudTrail did not record, or was not given, cannot be seen.",
-            counted(findings.input.events, "event"),
-            counted(findings.rules.len() as u64, "rule")
-        );
+        self.line(&self.screen.bold(self.w.none_notable));
+        let looked = (self.w.looked_at)(findings.input.events, findings.rules.len() as u64);
         self.wrapped("", 0, &looked);
     }
 
     fn table(&mut self, notable: &[&Finding]) {
-        let wide = self.screen.columns() >= WIDE;
+        let (wide, w) = (self.screen.columns() >= WIDE, self.w);
         let mut head = format!(
-            "{:<9} {:<10} {:>6}  {:<16}  {:<20} {:<12}",
-            "SEVERITY", "VERDICT", "ATTACK", "WHEN (UTC)", "WHO", "ACCOUNT"
+            "{} {} {}  {}  {} {}",
+            fit(w.head_severity, 9),
+            fit(w.head_verdict, 10),
+            fit(w.head_attack, 6),
+            fit(w.head_when, 16),
+            fit(w.head_who, 20),
+            fit(w.head_account, 12)
         );
         if wide {
-            head.push_str("  WHAT, TECHNIQUES");
+            head.push_str("  ");
+            head.push_str(w.head_what);
         }
         self.line(&self.screen.dim(&head));
         for finding in notable.iter().take(TABLE_CASES_MAX) {
@@ -182,14 +190,14 @@ impl Lines {
         let when = figures::minute(case.first_event_time);
         let row = format!(
             "{} {} {}  {}  {} {}",
-            screen.paint(&fit(judgement.severity.as_str(), 9), severity_style(judgement.severity)),
-            screen.paint(&fit(verdict_word(judgement.verdict), 10), verdict_style(judgement.verdict)),
+            screen.paint(&fit(self.w.language.severity(judgement.severity), 9), severity_style(judgement.severity)),
+            screen.paint(&fit(self.w.language.verdict(judgement.verdict), 10), verdict_style(judgement.verdict)),
             format_args!("{:>6}", figures::probability(judgement.probability)),
             fit(when.trim_end_matches(" UTC"), 16),
             screen.bold(&fit(figures::short_principal(&case.principal), 20)),
             fit(&case.account, 12),
         );
-        let what = untrusted::visible(&judgement.summary, 400);
+        let what = untrusted::visible(&self.w.language.summary(&judgement.summary), 400);
         let columns = if wide { 82 } else { 4 };
         let indent = " ".repeat(columns);
         if wide {
@@ -209,59 +217,82 @@ impl Lines {
         self.line("");
         self.line(&format!(
             "{} {}  {}",
-            screen.bold("Case"),
+            screen.bold(self.w.case),
             screen.bold(&untrusted::name(figures::short_id(&case.id))),
             screen.dim(&format!(
                 "{}, {}",
-                figures::period(case.first_event_time, case.last_event_time),
-                counted(finding.signals(), "signal")
+                (self.w.period)(case.first_event_time, case.last_event_time),
+                (self.w.signals)(finding.signals())
             ))
         ));
-        self.wrapped("  who      ", 11, &untrusted::name(&case.principal));
+        let w = self.w;
+        self.wrapped(&label(w.label_who), LABEL, &untrusted::name(&case.principal));
+        let (set_aside, weighed): (Vec<&Reason>, Vec<&Reason>) =
+            judgement.reasons.iter().partition(|reason| matches!(reason.said, Said::SetAside { .. }));
         let (fors, againsts): (Vec<&Reason>, Vec<&Reason>) =
-            judgement.reasons.iter().partition(|reason| reason.weight >= 0.0);
-        self.reasons("  for      ", "31", &fors);
-        self.reasons("  against  ", "32", &againsts);
-        if let Some(change) = &judgement.counterfactual {
-            self.wrapped("  changes  ", 11, &untrusted::visible(change, 400));
+            weighed.into_iter().partition(|reason| speaks_for(reason.weight, Some(&reason.said)));
+        self.reasons(w.label_for, "31", &fors);
+        self.reasons(w.label_against, "32", &againsts);
+        for (at, reason) in set_aside.iter().take(REASONS_MAX).enumerate() {
+            let head = if at == 0 { w.label_set_aside } else { "" };
+            self.wrapped(&label(head), LABEL, &untrusted::visible(&undercut(&reason.said, w.language), 400));
+        }
+        self.rejected(finding);
+        if let Some(found) = &judgement.counterfactual {
+            self.wrapped(&label(w.label_changes), LABEL, &untrusted::visible(&w.language.counterfactual(found), 400));
         }
         self.steps(finding);
-        let route = match &judgement.route {
-            Route::Closed => "closed without a person".to_owned(),
-            Route::Automatic => "a narrow, reversible step may be taken without a person".to_owned(),
-            Route::Person { why } => format!("to a person: {}", untrusted::visible(why, 400)),
-        };
-        self.wrapped("  route    ", 11, &route);
+        let route = w.language.route(&judgement.route);
+        self.wrapped(&label(w.label_route), LABEL, &untrusted::visible(&route, 400));
     }
 
-    fn reasons(&mut self, label: &str, style: &str, reasons: &[&Reason]) {
+    fn rejected(&mut self, finding: &Finding) {
+        let w = self.w;
+        for (at, claim) in finding.judgement.rejected.iter().take(REASONS_MAX).enumerate() {
+            let head = if at == 0 { w.rejected_label } else { "" };
+            let told = format!(
+                "{}{}{}{}{}",
+                w.language.role(claim.role),
+                w.claimed.0,
+                untrusted::name(&claim.predicate),
+                w.claimed.1,
+                untrusted::name(&w.language.finding(&claim.finding))
+            );
+            self.wrapped(&label(head), LABEL, &told);
+        }
+    }
+
+    fn reasons(&mut self, head: &str, style: &str, reasons: &[&Reason]) {
         for (at, reason) in reasons.iter().take(REASONS_MAX).enumerate() {
-            let label = if at == 0 { label } else { "           " };
-            let weight = self.screen.paint(&format!("{:>5}", figures::weight(reason.weight)), style);
-            self.wrapped(&format!("{label}{weight}  "), 18, &untrusted::visible(&reason.text, 400));
+            let label = label(if at == 0 { head } else { "" });
+            let weight = (self.w.weight)(reason.weight);
+            let blank = " ".repeat(5usize.saturating_sub(weight.width()));
+            let weight = self.screen.paint(&format!("{blank}{weight}"), style);
+            let text = self.w.language.reason(&reason.said);
+            self.wrapped(&format!("{label}{weight}  "), 18, &untrusted::visible(&text, 400));
         }
         if reasons.len() > REASONS_MAX {
-            self.line(&self.screen.dim(&format!("{}and {} weaker", " ".repeat(18), reasons.len() - REASONS_MAX)));
+            self.line(&self.screen.dim(&format!(
+                "{}{}",
+                " ".repeat(18),
+                (self.w.weaker)((reasons.len() - REASONS_MAX) as u64)
+            )));
         }
     }
 
     fn steps(&mut self, finding: &Finding) {
         let actions = &finding.judgement.plan.actions;
         for (at, action) in actions.iter().take(STEPS_MAX).enumerate() {
-            let label = if at == 0 { "  propose  " } else { "           " };
+            let head = label(if at == 0 { self.w.label_propose } else { "" });
             let what = format!(
                 "{} {} {} ({:?}, {})",
                 action.playbook.as_str(),
-                figures::resource_kind(action.target.kind),
+                (self.w.resource_kind)(action.target.kind),
                 untrusted::name(&action.target.id),
                 action.tier,
-                match action.mode {
-                    trailwarden_core::plan::Mode::DryRun => "dry run",
-                    trailwarden_core::plan::Mode::Approval => "waits for approval",
-                    trailwarden_core::plan::Mode::Auto => "automatic",
-                }
+                (self.w.mode)(action.mode)
             );
-            self.wrapped(label, 11, &what);
+            self.wrapped(&head, LABEL, &what);
             for call in finding.steps.get(at).map_or(&[][..], |step| &step.calls) {
                 let command = trailwarden_playbooks::cli_text(call);
                 // Whole or not at all, and not broken into lines, so that it can be copied as it stands.
@@ -269,15 +300,16 @@ impl Lines {
                     untrusted::visible(&command, COMMAND_BYTES_MAX)
                 } else {
                     let api = untrusted::name(&format!("{}:{}", call.service, call.operation));
-                    format!("{api}, exact call in --report and --cases")
+                    format!("{api}, {}", self.w.exact_call_elsewhere)
                 };
                 self.line(&self.screen.dim(&format!("             {shown}")));
             }
         }
         if actions.len() > STEPS_MAX {
             self.line(&self.screen.dim(&format!(
-                "           and {} in the report",
-                counted((actions.len() - STEPS_MAX) as u64, "more step")
+                "{}{}",
+                " ".repeat(LABEL),
+                (self.w.more_steps)((actions.len() - STEPS_MAX) as u64)
             )));
         }
     }
@@ -291,23 +323,13 @@ impl Lines {
         }
         self.line("");
         if unlisted > 0 {
-            self.line(&format!(
-                "{} at medium or above not listed here; --cases FILE writes all.",
-                counted(unlisted, "further case")
-            ));
+            self.line(&(self.w.unlisted)(unlisted));
         }
         if lower > 0 {
-            self.line(&self.screen.dim(&format!(
-                "{} below medium; --cases FILE and --report FILE.html have them.",
-                counted(lower, "case")
-            )));
+            self.line(&self.screen.dim(&(self.w.below_medium)(lower)));
         }
         if tally.context_only > 0 {
-            self.line(
-                &self
-                    .screen
-                    .dim(&format!("{} of routine changes alone made no case.", counted(tally.context_only, "period"))),
-            );
+            self.line(&self.screen.dim(&(self.w.routine)(tally.context_only)));
         }
     }
 }
@@ -324,8 +346,9 @@ fn techniques(finding: &Finding) -> String {
     text
 }
 
-fn verdict_word(verdict: Verdict) -> &'static str {
-    if verdict == Verdict::Insufficient { "undecided" } else { verdict.as_str() }
+/// A label in front of a case's line, [`LABEL`] columns wide.
+fn label(text: &str) -> String {
+    format!("  {}", fit(text, LABEL - 2))
 }
 
 fn severity_style(severity: Severity) -> &'static str {

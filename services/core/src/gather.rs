@@ -188,6 +188,13 @@ pub fn first_look(
     FirstLook { matches, score, level, is_kept }
 }
 
+/// Judges a signal once more after its features and the model's word were changed: a first-seen rule falls with its
+/// feature; other detections stand, correlations with them.
+pub fn judge_again(signal: &mut Signal, rules: &RuleSet) {
+    signal.detections.retain(|rule| rules.fires(*rule, &signal.features));
+    (signal.score, signal.level) = judge(rules, &signal.detections, signal.learned);
+}
+
 /// Score and level of an event by what fired on it and what the model gives it.
 fn judge(rules: &RuleSet, detections: &[RuleIndex], learned: Option<f64>) -> (f64, Level) {
     let found = || detections.iter().filter_map(|rule| rules.rule(*rule));

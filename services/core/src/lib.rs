@@ -13,6 +13,7 @@ pub mod feature;
 pub mod fence;
 pub mod gather;
 pub mod hash;
+pub mod language;
 pub mod level;
 pub mod link;
 pub mod live;

@@ -4,6 +4,7 @@
 //! [`Observer`] runs on the threads that parse; [`Describer`] and [`Engine`] see all events in order.
 
 pub mod replay;
+pub mod rescoring;
 
 use std::collections::BTreeSet;
 

@@ -96,6 +96,11 @@ impl Scorer {
         Self { networks: None, ..self }
     }
 
+    /// Whether networks have a part in what it says.
+    pub fn has_networks(&self) -> bool {
+        self.networks.is_some()
+    }
+
     /// Probability that an event is part of an attack, at the prevalence that the bundle was trained at; `None` where
     /// it abstains. `sequence` is asked only where it can change the outcome.
     pub fn probability(&self, features: &FeatureVector, sequence: impl FnOnce() -> Sequence) -> Option<f64> {

@@ -30,6 +30,7 @@ pub(super) const KEYS: &[Key] = &[
     of("routing", "automatic_above", Kind::Probability),
     of("routing", "calibration", Kind::Text),
     of("routing", "automatic_without_models", Kind::Truth),
+    of("report", "language", Kind::Choice(&["en", "ko"])),
     of("run", "tenant", Kind::Word),
     whole("run", "partitions", 1, 1_000),
     whole("run", "drain_s", 1, 3_600),

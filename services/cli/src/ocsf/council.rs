@@ -1,6 +1,7 @@
 //! A case as a running council tells it.
 
 use serde_json::Value;
+use trailwarden_core::language::Language;
 use trailwarden_core::time::Timestamp;
 use trailwarden_proto::v1::{Case, CaseState, CaseTransition, TransitionKind};
 
@@ -10,6 +11,8 @@ use super::{Change, Label, Line, Standing, detection_finding};
 pub fn of_case(case: &Case, entry: Option<&CaseTransition>) -> Value {
     // A case too large for its message comes without its line, and another version's may be no line of ours.
     let line = Line::read(case.line_json.as_bytes()).unwrap_or_else(|_| without_line(case));
+    // Findings are read by machines, whatever language a council writes in.
+    let line = line.retold(Language::English);
     detection_finding(&line, &standing(case, entry), None)
 }
 
@@ -43,15 +46,15 @@ fn standing<'a>(case: &'a Case, entry: Option<&CaseTransition>) -> Standing<'a> 
     }
 }
 
-fn without_line(case: &Case) -> Line {
+fn without_line(case: &Case) -> Line<'static> {
     Line {
-        case_id: case.id.clone(),
-        account: case.account.clone(),
-        principal: case.principal.clone(),
-        session: case.session.clone(),
+        case_id: case.id.clone().into(),
+        account: case.account.clone().into(),
+        principal: case.principal.clone().into(),
+        session: case.session.clone().into(),
         first_event_time: Timestamp::from_millis(case.first_event_time_ms),
         last_event_time: Timestamp::from_millis(case.last_event_time_ms),
-        event_ids: case.event_ids.clone(),
+        event_ids: case.event_ids.iter().cloned().map(Into::into).collect(),
         score: case.score,
         verdict: case.verdict.parse().ok(),
         severity: case.severity.parse().ok(),

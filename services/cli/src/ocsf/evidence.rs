@@ -20,13 +20,13 @@ const SIGNALS_MAX: usize = 32;
 const RULES_MAX: usize = 16;
 
 /// Who acted, as far as a line tells.
-pub(super) fn of_line(line: &Line, bounds: &mut Bounds) -> Value {
+pub(super) fn of_line(line: &Line<'_>, bounds: &mut Bounds) -> Value {
     json!({ "actor": actor(&line.principal, kind_told(&line.principal), &line.session, None, bounds) })
 }
 
 /// The calls of the case in the order of event time, or who acted where it has none of its own.
-pub(super) fn of_signals(line: &Line, finding: &Finding, rules: &[Rule], bounds: &mut Bounds) -> Vec<Value> {
-    let own: BTreeSet<&str> = line.event_ids.iter().map(String::as_str).collect();
+pub(super) fn of_signals(line: &Line<'_>, finding: &Finding, rules: &[Rule], bounds: &mut Bounds) -> Vec<Value> {
+    let own: BTreeSet<&str> = line.event_ids.iter().map(AsRef::as_ref).collect();
     let mut signals: Vec<&Signal> =
         finding.case.signals.iter().filter(|signal| own.contains(signal.event_id.as_str())).collect();
     let order =

@@ -12,26 +12,27 @@
 mod bounds;
 mod council;
 mod evidence;
-mod line;
 mod response;
 
 use std::io::{self, Write};
 
 use serde_json::{Map, Value, json};
 use trailwarden_core::detection::Rule;
+use trailwarden_core::language::Language;
 use trailwarden_core::level::{Severity, Verdict};
 use trailwarden_core::negotiation::pool::MALICIOUS_FROM;
+use trailwarden_core::negotiation::said::Said;
 use trailwarden_core::time::Timestamp;
 
 use self::bounds::Bounds;
 use crate::figures::{counted, probability, short_principal};
 use crate::findings::Finding;
-use crate::lines::write_case;
+use crate::line;
 use crate::techniques;
 use crate::untrusted::visible_json;
 
+pub use crate::line::Line;
 pub use council::of_case;
-pub use line::Line;
 
 /// The version of OCSF that findings are written in.
 pub const VERSION: &str = "1.6.0";
@@ -94,8 +95,8 @@ pub struct Label<'a> {
 /// # Errors
 /// When `out` refuses.
 pub fn write_finding(out: &mut impl Write, finding: &Finding, rules: &[Rule]) -> io::Result<()> {
-    let mut line = Vec::new();
-    write_case(&mut line, finding)?;
+    // Written and read again, so that figures are rounded as a council's are.
+    let line = serde_json::to_vec(&Line::of(finding, rules, Language::English))?;
     let event = detection_finding(&Line::read(&line)?, &Standing::default(), Some((finding, rules)));
     out.write_all(json_line(&event).as_bytes())
 }
@@ -106,7 +107,7 @@ pub fn json_line(event: &Value) -> String {
 }
 
 /// The finding of a case; `seen` is what a scan holds of it, with the rules that its detections index.
-pub fn detection_finding(line: &Line, standing: &Standing<'_>, seen: Option<(&Finding, &[Rule])>) -> Value {
+pub fn detection_finding(line: &Line<'_>, standing: &Standing<'_>, seen: Option<(&Finding, &[Rule])>) -> Value {
     let mut bounds = Bounds { is_cut: line.is_cut };
     let (first, last) = (line.first_event_time, line.last_event_time);
     let (activity_id, activity) = match standing.change {
@@ -115,7 +116,6 @@ pub fn detection_finding(line: &Line, standing: &Standing<'_>, seen: Option<(&Fi
         Change::Closed => (3, "Close"),
     };
     let description = description(line, &mut bounds);
-    let message = seen.map(|(finding, _)| &finding.judgement.summary).filter(|summary| !summary.is_empty());
     let mut event = json!({
         "activity_id": activity_id,
         "activity_name": activity,
@@ -130,7 +130,7 @@ pub fn detection_finding(line: &Line, standing: &Standing<'_>, seen: Option<(&Fi
         "start_time": first.as_millis(),
         "end_time": last.as_millis(),
         "duration": last.since_ms(first).max(0),
-        "message": message.map_or_else(|| description.clone(), |summary| bounds.text(summary)),
+        "message": if line.summary.text.is_empty() { description.clone() } else { bounds.text(&line.summary.text) },
         "is_alert": line.severity >= Some(Severity::Medium) && !standing.is_settled(),
         "finding_info": finding_info(line, standing, description, &mut bounds),
         "cloud": {
@@ -156,7 +156,7 @@ pub fn detection_finding(line: &Line, standing: &Standing<'_>, seen: Option<(&Fi
     event
 }
 
-fn metadata(line: &Line, standing: &Standing<'_>, bounds: &mut Bounds) -> Value {
+fn metadata(line: &Line<'_>, standing: &Standing<'_>, bounds: &mut Bounds) -> Value {
     let case_id = bounds.required(&line.case_id);
     json!({
         "version": VERSION,
@@ -174,13 +174,13 @@ fn metadata(line: &Line, standing: &Standing<'_>, bounds: &mut Bounds) -> Value 
     })
 }
 
-fn finding_info(line: &Line, standing: &Standing<'_>, description: String, bounds: &mut Bounds) -> Value {
+fn finding_info(line: &Line<'_>, standing: &Standing<'_>, description: String, bounds: &mut Bounds) -> Value {
     let last = line.last_event_time.as_millis();
     let related: Vec<Value> = bounds
         .first(&line.event_ids, EVENTS_MAX)
         .iter()
         .map(|id| {
-            let shows = |technique: &&line::Technique| technique.event_ids.contains(id);
+            let shows = |technique: &&line::Technique<'_>| technique.event_ids.contains(id);
             let attacks: Vec<Value> =
                 line.techniques.iter().filter(shows).take(TECHNIQUES_MAX).map(|one| attack(&one.id, bounds)).collect();
             json!({ "uid": bounds.required(id), "type": "AWS CloudTrail event", "attacks": attacks })
@@ -228,7 +228,7 @@ fn attack(id: &str, bounds: &mut Bounds) -> Value {
     })
 }
 
-fn title(line: &Line, bounds: &mut Bounds) -> String {
+fn title(line: &Line<'_>, bounds: &mut Bounds) -> String {
     let what = match line.verdict {
         Some(Verdict::Malicious) => "Malicious use of AWS",
         Some(Verdict::Suspicious) => "Suspicious use of AWS",
@@ -243,7 +243,7 @@ fn title(line: &Line, bounds: &mut Bounds) -> String {
 }
 
 /// What was concluded and the strongest reasons on both sides, in the order of the line: by weight.
-fn description(line: &Line, bounds: &mut Bounds) -> String {
+fn description(line: &Line<'_>, bounds: &mut Bounds) -> String {
     let mut told = format!(
         "Probability of an attack: {}, from {}.",
         probability(line.score),
@@ -266,7 +266,7 @@ fn sentence(text: String) -> String {
 
 /// How grave it is, how probable, and what was concluded. A severity is what the case is if it is what it looks like,
 /// so it is the risk's level too; the probability that it is one is the confidence.
-fn scales(line: &Line) -> Map<String, Value> {
+fn scales(line: &Line<'_>) -> Map<String, Value> {
     let (severity_id, severity, risk_id, risk) = match line.severity {
         Some(Severity::Informational) => (1, "Informational", Some(0), Some("Info")),
         Some(Severity::Low) => (2, "Low", Some(1), Some("Low")),
@@ -325,14 +325,19 @@ fn status(standing: &Standing<'_>, bounds: &mut Bounds) -> Map<String, Value> {
 }
 
 /// What has no place in the class, under the names of the case's line.
-fn unmapped(line: &Line, standing: &Standing<'_>, bounds: &mut Bounds) -> Value {
+fn unmapped(line: &Line<'_>, standing: &Standing<'_>, bounds: &mut Bounds) -> Value {
     let reasons: Vec<Value> = bounds
         .first(&line.reasons, REASONS_MAX)
         .iter()
         .map(|reason| {
             let events: Vec<String> =
                 bounds.first(&reason.event_ids, REASON_EVENTS_MAX).iter().map(|id| bounds.name(id)).collect();
-            json!({ "text": bounds.text(&reason.text), "weight": reason.weight, "event_ids": events })
+            json!({
+                "text": bounds.text(&reason.text),
+                "weight": reason.weight,
+                "event_ids": events,
+                "role": reason.role,
+            })
         })
         .collect();
     let brains = line.brains.iter().take(BRAINS_MAX);
@@ -345,6 +350,10 @@ fn unmapped(line: &Line, standing: &Standing<'_>, bounds: &mut Bounds) -> Value 
         "verdict": line.verdict.map(Verdict::as_str),
         "score": line.score,
         "reasons": reasons,
+        "set_aside": texts(&line.set_aside, bounds),
+        "rejected": rejected(&line.rejected, bounds),
+        "counterfactual": line.counterfactual.as_ref().map(|found| bounds.text(&found.text)),
+        "route": bounds.text(&line.route.text),
         "plan": response::steps(&line.plan, bounds),
         "brains": brains.map(|(role, brain)| (bounds.name(role), bounds.name(brain).into())).collect::<Map<_, Value>>(),
         "state": standing.state.map(|(state, _)| state),
@@ -352,6 +361,17 @@ fn unmapped(line: &Line, standing: &Standing<'_>, bounds: &mut Bounds) -> Value 
         "merged_into": standing.merged_into.map(|other| bounds.name(other)),
         "label": label,
     })
+}
+
+/// What claims that others undercut say.
+fn texts(sentences: &[line::Sentence<'_, Said>], bounds: &mut Bounds) -> Vec<Value> {
+    bounds.first(sentences, REASONS_MAX).iter().map(|one| bounds.text(&one.text).into()).collect()
+}
+
+fn rejected(claims: &[line::Rejected<'_>], bounds: &mut Bounds) -> Vec<Value> {
+    let told = bounds.first(claims, REASONS_MAX).iter();
+    told.map(|one| json!({ "role": one.role, "claim": bounds.name(&one.claim), "finding": bounds.name(&one.finding) }))
+        .collect()
 }
 
 /// Where a finding names what can be looked for elsewhere: path, type and its caption.

@@ -1,57 +1,76 @@
 //! What a case's plan says of a finding: the remediation in words, and the things it would act on.
 
 use serde_json::{Value, json};
+use trailwarden_core::plan::{Mode, Tier};
 
 use super::Line;
 use super::bounds::Bounds;
 use super::evidence::account;
-use super::line::{Call, Step};
+use crate::line::{Call, Step};
 
 /// Steps of a plan that a finding tells, and exact calls of one step.
 const STEPS_MAX: usize = 16;
 const CALLS_MAX: usize = 8;
 
 /// The plan as a person reads it, with the exact calls; `None` where nothing is proposed.
-pub(super) fn remediation(plan: &[Step], bounds: &mut Bounds) -> Option<Value> {
+pub(super) fn remediation(plan: &[Step<'_>], bounds: &mut Bounds) -> Option<Value> {
     let steps = bounds.first(plan, STEPS_MAX).iter().enumerate();
     let told: Vec<String> = steps.map(|(at, step)| format!("{}. {}", at + 1, told(step, bounds))).collect();
     (!told.is_empty()).then(|| json!({ "desc": told.join("\n") }))
 }
 
-fn told(step: &Step, bounds: &mut Bounds) -> String {
+fn told(step: &Step<'_>, bounds: &mut Bounds) -> String {
     let head = format!(
         "{} on {} (tier {}, {})",
         bounds.name(&step.playbook),
         bounds.required(&step.target),
-        bounds.name(&step.tier),
-        bounds.name(&step.mode).replace('_', " "),
+        tier(step.tier),
+        mode(step.mode).replace('_', " "),
     );
     let calls: Vec<String> = bounds.first(&step.calls, CALLS_MAX).iter().map(|call| exact(call, bounds)).collect();
     if calls.is_empty() { head } else { format!("{head}: {}", calls.join(", then ")) }
 }
 
-fn exact(call: &Call, bounds: &mut Bounds) -> String {
+fn exact(call: &Call<'_>, bounds: &mut Bounds) -> String {
     let parameters = bounds.text(&call.parameters.to_string());
     format!("{}:{} {parameters}", bounds.name(&call.service), bounds.name(&call.operation))
 }
 
+/// As lines name it.
+fn tier(tier: Tier) -> &'static str {
+    match tier {
+        Tier::T0 => "T0",
+        Tier::T1 => "T1",
+        Tier::T2 => "T2",
+        Tier::T3 => "T3",
+    }
+}
+
+fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::DryRun => "dry_run",
+        Mode::Approval => "approval",
+        Mode::Auto => "auto",
+    }
+}
+
 /// The plan for a machine; its calls stand in the case's line.
-pub(super) fn steps(plan: &[Step], bounds: &mut Bounds) -> Vec<Value> {
+pub(super) fn steps(plan: &[Step<'_>], bounds: &mut Bounds) -> Vec<Value> {
     let steps = bounds.first(plan, STEPS_MAX).iter();
     steps
         .map(|step| {
             json!({
                 "playbook": bounds.name(&step.playbook),
                 "target": bounds.name(&step.target),
-                "tier": bounds.name(&step.tier),
-                "mode": bounds.name(&step.mode),
+                "tier": tier(step.tier),
+                "mode": mode(step.mode),
             })
         })
         .collect()
 }
 
 /// The account that is affected, then what the plan would act on, each once.
-pub(super) fn resources(line: &Line, bounds: &mut Bounds) -> Vec<Value> {
+pub(super) fn resources(line: &Line<'_>, bounds: &mut Bounds) -> Vec<Value> {
     let owner = |bounds: &mut Bounds| account(&line.account, bounds).map(|account| json!({ "account": account }));
     let mut resources = Vec::new();
     if !line.account.is_empty() {

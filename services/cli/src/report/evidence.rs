@@ -7,10 +7,11 @@ use maud::{Markup, html};
 use trailwarden_core::case::Signal;
 use trailwarden_core::level::Level;
 
-use crate::figures::{self, Outcome, count, counted};
+use crate::figures::{self, Outcome, count};
 use crate::findings::{Finding, Findings};
 use crate::report::{EVIDENCE_ROWS_MAX, block, id, text};
 use crate::untrusted;
+use crate::words::Words;
 
 /// Rows of all cases together; each case has at least [`ROWS_OF_A_CASE_MIN`] of its own.
 const ROWS_MAX: usize = 8_000;
@@ -71,7 +72,7 @@ impl<'a> Exhibits<'a> {
     }
 
     /// `E1 E4–9`, each a link to its row.
-    pub(super) fn references(&self, event_ids: &[String]) -> Markup {
+    pub(super) fn references(&self, event_ids: &[String], w: &Words) -> Markup {
         let mut places: Vec<usize> = event_ids
             .iter()
             .filter_map(|id| self.places.get(id.as_str()).copied())
@@ -88,40 +89,37 @@ impl<'a> Exhibits<'a> {
                     @for stretch in stretches.iter().take(REFERENCES_MAX) {
                         a href={ "#c" (self.case_number) "e" (stretch[0] + 1) } { (numbers(stretch)) } " "
                     }
-                    @if more > 0 { "+" (count(more as u64)) " more" }
+                    @if more > 0 { ((w.more)(more as u64)) }
                 }
             }
         }
     }
 
-    pub(super) fn section(&self, findings: &Findings, room: &mut Room) -> Markup {
+    pub(super) fn section(&self, findings: &Findings, room: &mut Room, w: &Words) -> Markup {
         let shown = self.shown.len() as u64;
         let total = self.finding.signals();
         html! {
-            h4 { "Evidence" }
+            h4 { (w.evidence) }
             @if total > shown {
-                p.notice {
-                    "The " (count(shown)) " strongest of " (counted(total, "signal")) ", in time; the other "
-                    (count(total - shown)) " are named by event id in the file that " code { "--cases FILE" } " writes."
-                }
+                p.notice { ((w.strongest_signals)(shown, total, total - shown)) }
             }
             div.scroll {
                 table.grid.evidence {
                     thead {
                         tr {
-                            th.no { "No." } th.time { "Time" } th.call { "Call" } th.outcome { "Outcome" } th.source { "Source" }
-                            th { "Touched" } th.detections { "Detections" }
+                            th.no { (w.number) } th.time { (w.time) } th.call { (w.call) } th.outcome { (w.outcome) }
+                            th.source { (w.source) } th { (w.touched) } th.detections { (w.detections) }
                         }
                     }
                     @for run in runs(&self.finding.case.signals, &self.shown) {
-                        (self.run_rows(findings, &self.shown[run], room))
+                        (self.run_rows(findings, &self.shown[run], room, w))
                     }
                 }
             }
         }
     }
 
-    fn run_rows(&self, findings: &Findings, run: &[usize], room: &mut Room) -> Markup {
+    fn run_rows(&self, findings: &Findings, run: &[usize], room: &mut Room, w: &Words) -> Markup {
         let signals = &self.finding.case.signals;
         let (Some(first), Some(last)) = (run.first(), run.last()) else {
             return html! {};
@@ -131,36 +129,36 @@ impl<'a> Exhibits<'a> {
         html! {
             tbody class={ "row-" (first.level) } {
                 tr {
-                    td.no data-label="No." {
+                    td.no data-label=(w.number) {
                         div {
                             @for place in run { span id={ "c" (self.case_number) "e" (place + 1) } {} }
                             (numbers(run))
                         }
                     }
-                    td.time data-label="Time" {
+                    td.time data-label=(w.time) {
                         div {
                             (self.clock(first))
-                            @if records > 1 { br; span.muted { " to " } (self.clock(last)) }
+                            @if records > 1 { br; span.muted { (w.until) } (self.clock(last)) }
                         }
                     }
-                    td.call data-label="Call" {
+                    td.call data-label=(w.call) {
                         div {
                             (id(&format!("{}:", first.service))) wbr; (id(&first.call))
                             @if records > 1 { " " strong { "×" (count(records)) } }
                         }
                     }
-                    td data-label="Outcome" { div { (outcome(first)) } }
-                    td data-label="Source" { div { (id(&first.source)) } }
-                    td data-label="Touched" { div { (touched(signals, run)) } }
-                    td data-label="Detections" { div { (detections(findings, first)) } }
+                    td data-label=(w.outcome) { div { (outcome(first, w)) } }
+                    td data-label=(w.source) { div { (id(&first.source)) } }
+                    td data-label=(w.touched) { div { (touched(signals, run, w)) } }
+                    td data-label=(w.detections) { div { (detections(findings, first, w)) } }
                 }
                 tr.more {
                     td colspan="7" {
                         details {
                             summary {
-                                @if records == 1 { "Record, parameters" } @else { "The " (count(records)) " records, parameters" }
+                                @if records == 1 { (w.one_record) } @else { ((w.records_shown)(records)) }
                             }
-                            @for place in run { (record(&signals[*place], place + 1, room)) }
+                            @for place in run { (record(&signals[*place], place + 1, room, w)) }
                         }
                     }
                 }
@@ -212,17 +210,17 @@ fn alike(a: &Signal, b: &Signal) -> bool {
         && a.detections == b.detections
 }
 
-fn outcome(signal: &Signal) -> Markup {
+fn outcome(signal: &Signal, w: &Words) -> Markup {
     html! {
         @match figures::outcome(signal) {
-            Outcome::Succeeded => "succeeded",
-            Outcome::Denied(code) => { span.denied { "denied" } br; (id(code)) },
-            Outcome::Failed(code) => { span.failed { "failed" } br; (id(code)) },
+            Outcome::Succeeded => (w.succeeded),
+            Outcome::Denied(code) => { span.denied { (w.denied) } br; (id(code)) },
+            Outcome::Failed(code) => { span.failed { (w.failed) } br; (id(code)) },
         }
     }
 }
 
-fn touched(signals: &[Signal], run: &[usize]) -> Markup {
+fn touched(signals: &[Signal], run: &[usize], w: &Words) -> Markup {
     let mut resources: Vec<_> = run.iter().flat_map(|place| &signals[*place].details.resources).collect();
     resources.sort();
     resources.dedup();
@@ -231,14 +229,14 @@ fn touched(signals: &[Signal], run: &[usize]) -> Markup {
     html! {
         @for resource in resources.iter().take(RESOURCES_MAX) {
             div {
-                span.muted { (if resource.created { "new " } else { "" }) (figures::resource_kind(resource.kind)) } " " (id(&resource.id))
+                span.muted { (if resource.created { w.created } else { "" }) ((w.resource_kind)(resource.kind)) } " " (id(&resource.id))
             }
         }
-        @if resources.len() > RESOURCES_MAX { div.muted { "+" (count((resources.len() - RESOURCES_MAX) as u64)) " more" } }
+        @if resources.len() > RESOURCES_MAX { div.muted { ((w.more)((resources.len() - RESOURCES_MAX) as u64)) } }
     }
 }
 
-fn detections(findings: &Findings, signal: &Signal) -> Markup {
+fn detections(findings: &Findings, signal: &Signal, w: &Words) -> Markup {
     html! {
         @if !signal.detections.is_empty() {
             ul.chips {
@@ -248,33 +246,33 @@ fn detections(findings: &Findings, signal: &Signal) -> Markup {
                     None => li { "rule " (index.0) },
                 }
             }
-            @if signal.detections.len() > CHIPS_MAX { li.muted { "+" (signal.detections.len() - CHIPS_MAX) " more" } }
+            @if signal.detections.len() > CHIPS_MAX { li.muted { ((w.more)((signal.detections.len() - CHIPS_MAX) as u64)) } }
             }
         }
     }
 }
 
-fn record(signal: &Signal, number: usize, room: &mut Room) -> Markup {
+fn record(signal: &Signal, number: usize, room: &mut Room, w: &Words) -> Markup {
     html! {
         div.record {
             p {
-                strong { "E" (number) } " " (signal.event_time) " · event " (id(&signal.event_id))
-                " · score " (format!("{:.2}", signal.score))
-                @if signal.level != Level::None { " · " (signal.level) }
-                @if !signal.account.is_empty() { " · account " (id(&signal.account)) }
+                strong { "E" (number) } " " (signal.event_time) " · " (w.event_id) " " (id(&signal.event_id))
+                " · " (w.score) " " (format!("{:.2}", signal.score))
+                @if signal.level != Level::None { " · " ((w.level)(signal.level)) }
+                @if !signal.account.is_empty() { " · " (w.account) " " (id(&signal.account)) }
                 @if !signal.region.is_empty() { " · " (id(&signal.region)) }
-                @if !signal.session.is_empty() { " · credential " (id(&signal.session)) }
-                @if !signal.user_agent.is_empty() { " · agent " (id(&signal.user_agent)) }
+                @if !signal.session.is_empty() { " · " (w.credential_label) " " (id(&signal.session)) }
+                @if !signal.user_agent.is_empty() { " · " (w.agent) " " (id(&signal.user_agent)) }
             }
             @if !signal.details.error_message.is_empty() {
-                p { "AWS answered: " (text(&signal.details.error_message, 1_024)) }
+                p { (w.aws_answered) (text(&signal.details.error_message, 1_024)) }
             }
-            (parameters(signal, room))
+            (parameters(signal, room, w))
         }
     }
 }
 
-fn parameters(signal: &Signal, room: &mut Room) -> Markup {
+fn parameters(signal: &Signal, room: &mut Room, w: &Words) -> Markup {
     let raw = signal.details.parameters.as_str();
     if raw.is_empty() || raw == "null" {
         return html! {};
@@ -286,7 +284,7 @@ fn parameters(signal: &Signal, room: &mut Room) -> Markup {
         .filter(|pretty| pretty.len() <= PRETTY_BYTES_MAX);
     let shown = pretty.as_deref().unwrap_or(raw);
     if shown.len() > room.parameters_chars {
-        return html! { p.muted { "Parameters left out to keep this file small; the event id finds them in the log." } };
+        return html! { p.muted { (w.left_out) } };
     }
     room.parameters_chars -= shown.len();
     html! { (block(shown, PRETTY_BYTES_MAX)) }

@@ -16,22 +16,26 @@ use trailwarden_core::level::{Severity, Verdict};
 use crate::figures;
 use crate::findings::{Finding, Findings};
 use crate::untrusted::{self, Piece};
+use crate::words::Words;
 
 /// Cases shown in full; the table names as many.
 pub const CASES_MAX: usize = 200;
 /// Evidence rows shown of one case.
 pub const EVIDENCE_ROWS_MAX: usize = 200;
 
+/// Characters of the last line.
+const FOOTER_CHARS_MAX: usize = 320;
+
 const STYLE: &str = include_str!("style.css");
 
 /// The report as one HTML document.
-pub fn html(findings: &Findings) -> String {
+pub fn html(findings: &Findings, w: &Words) -> String {
     let urgent = findings.by_urgency();
     let shown = &urgent[..urgent.len().min(CASES_MAX)];
     let mut room = evidence::Room::default();
     html! {
         (DOCTYPE)
-        html lang="en" {
+        html lang=(w.language) {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
@@ -39,28 +43,25 @@ pub fn html(findings: &Findings) -> String {
                 meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'";
                 meta name="referrer" content="no-referrer";
                 meta name="color-scheme" content="light dark";
-                title { "Trailwarden report" }
+                title { (w.report_title) }
                 style { (PreEscaped(STYLE)) }
             }
             body {
-                a.skip href="#cases" { "Skip to the cases" }
-                (overview::masthead(findings, &urgent))
+                a.skip href="#cases" { (w.skip) }
+                (overview::masthead(findings, &urgent, w))
                 main.wrap {
-                    (overview::section(findings))
-                    (overview::planted(findings, shown))
-                    (timeline::section(findings, shown))
-                    (cases::section(findings, shown, findings.tally.total))
+                    (overview::section(findings, w))
+                    (overview::planted(findings, shown, w))
+                    (timeline::section(findings, shown, w))
+                    (cases::section(findings, shown, w))
                     @for (at, finding) in shown.iter().enumerate() {
-                        (case::article(findings, finding, at + 1, &mut room))
+                        (case::article(findings, finding, at + 1, &mut room, w))
                     }
-                    (glossary::section(findings))
+                    (glossary::section(findings, w))
                 }
                 footer.wrap {
-                    p {
-                        "Trailwarden " (text(&findings.version, 40)) " · feature schema " (findings.feature_schema_version)
-                        @if let Some(model) = &findings.model { " · model " (text(model, 40)) }
-                        " · times are UTC · made without network; nothing in this file loads or runs anything"
-                    }
+                    @let footer = (w.footer)(&findings.version, findings.feature_schema_version, findings.model.as_deref());
+                    p { (text(&footer, FOOTER_CHARS_MAX)) }
                 }
             }
         }
@@ -80,7 +81,7 @@ fn shown(piece: Piece<'_>) -> Markup {
         @match piece {
             Piece::Plain(plain) => (plain),
             Piece::Hidden(character) => span.hidden { (format!("\\u{{{:x}}}", u32::from(character))) },
-            Piece::Cut(more) => span.cut { "… (+" (figures::count(more as u64)) " characters)" },
+            Piece::Cut(more) => span.cut { "… (+" (figures::count(more as u64)) ")" },
         }
     }
 }
@@ -109,21 +110,12 @@ fn block(content: &str, chars_max: usize) -> Markup {
     }
 }
 
-fn severity_chip(severity: Severity) -> Markup {
-    html! { span class={ "chip sev-" (severity) } { (severity) } }
+fn severity_chip(severity: Severity, w: &Words) -> Markup {
+    html! { span class={ "chip sev-" (severity) } { (w.language.severity(severity)) } }
 }
 
-fn verdict_chip(verdict: Verdict) -> Markup {
-    html! { span class={ "verdict ver-" (verdict) } { (verdict_word(verdict)) } }
-}
-
-fn verdict_word(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Benign => "benign",
-        Verdict::Insufficient => "undecided",
-        Verdict::Suspicious => "suspicious",
-        Verdict::Malicious => "malicious",
-    }
+fn verdict_chip(verdict: Verdict, w: &Words) -> Markup {
+    html! { span class={ "verdict ver-" (verdict) } { (w.language.verdict(verdict)) } }
 }
 
 /// `T1098.001 Additional Cloud Credentials`.

@@ -6,27 +6,28 @@ use maud::{Markup, html};
 use trailwarden_core::level::{Level, Verdict};
 use trailwarden_core::time::HOUR_MS;
 
-use crate::figures::{self, count, counted};
+use crate::figures::{self, count};
 use crate::findings::{Finding, Findings};
-use crate::report::{id, principal, text, verdict_chip, verdict_word};
+use crate::report::{id, principal, text, verdict_chip};
+use crate::words::Words;
 
 const SUMMARY_CHARS_MAX: usize = 480;
 /// Names listed in one breath.
 const LISTED_MAX: usize = 12;
 
-pub(super) fn masthead(findings: &Findings, urgent: &[&Finding]) -> Markup {
+pub(super) fn masthead(findings: &Findings, urgent: &[&Finding], w: &Words) -> Markup {
     html! {
         header.masthead {
             div.wrap {
-                p.brand { strong { "Trailwarden" } " CloudTrail report" }
-                h1 { (bottom_line(findings, urgent)) }
-                p.lead { (under_the_line(findings, urgent)) }
+                p.brand { strong { "Trailwarden" } " " (w.brand) }
+                h1 { (bottom_line(findings, urgent, w)) }
+                p.lead { (under_the_line(findings, urgent, w)) }
                 ul.verdicts {
                     @for verdict in Verdict::ALL.iter().rev() {
                         @let cases = findings.tally.with_verdict(*verdict);
                         li class={ "ver-" (verdict) @if cases == 0 { " zero" } } {
                             span.figure { (count(cases)) }
-                            span { (verdict_word(*verdict)) }
+                            span { (w.language.verdict(*verdict)) }
                         }
                     }
                 }
@@ -35,90 +36,81 @@ pub(super) fn masthead(findings: &Findings, urgent: &[&Finding]) -> Markup {
     }
 }
 
-fn bottom_line(findings: &Findings, urgent: &[&Finding]) -> Markup {
+fn bottom_line(findings: &Findings, urgent: &[&Finding], w: &Words) -> Markup {
     let [malicious, suspicious, undecided] =
         [Verdict::Malicious, Verdict::Suspicious, Verdict::Insufficient].map(|v| findings.tally.with_verdict(v));
     html! {
         @match (findings.input.events, urgent.first()) {
-            (0, _) => "There was nothing to judge: no event could be read.",
-            (_, None) => { "None of the " (counted(findings.input.events, "event")) " gave cause for a case." },
+            (0, _) => (w.nothing_to_judge),
+            (_, None) => ((w.no_cause)(findings.input.events)),
             (_, Some(first)) if malicious > 0 => {
-                (counted(malicious, "case")) (if malicious == 1 { " is an attack" } else { " are attacks" })
-                ", as far as the evidence goes. Begin with " (principal(first)) "."
+                ((w.attacks)(malicious)) (w.begin_with.0) (principal(first)) (w.begin_with.1)
             },
             (_, Some(first)) if suspicious > 0 => {
-                (counted(suspicious, "case")) (if suspicious == 1 { " needs" } else { " need" })
-                " a person’s look. Begin with " (principal(first)) "."
+                ((w.need_a_look)(suspicious)) (w.begin_with.0) (principal(first)) (w.begin_with.1)
             },
-            _ if undecided > 0 => {
-                (counted(undecided, "case")) " could not be decided; none looks like an attack."
-            },
-            _ => { "No case looks like an attack; " (counted(findings.tally.total, "case")) " proved benign." },
+            _ if undecided > 0 => ((w.undecided)(undecided)),
+            _ => ((w.benign_alone)(findings.tally.total)),
         }
     }
 }
 
-fn under_the_line(findings: &Findings, urgent: &[&Finding]) -> Markup {
+fn under_the_line(findings: &Findings, urgent: &[&Finding], w: &Words) -> Markup {
     let input = &findings.input;
     let worth_telling = urgent.first().filter(|first| first.judgement.verdict >= Verdict::Suspicious);
     html! {
         @match worth_telling {
             Some(first) => {
-                bdi { (text(&first.judgement.summary, SUMMARY_CHARS_MAX)) } " "
-                a href="#case-1" { "Why, and what to do" }
+                bdi { (text(&w.language.summary(&first.judgement.summary), SUMMARY_CHARS_MAX)) } " "
+                a href="#case-1" { (w.why_and_what_to_do) }
             },
-            None if input.events == 0 => {
-                "This says nothing about any account. Below stands what was set aside or rejected, and why."
-            },
-            None => {
-                "This is what the rules, correlations and first-seen checks found in these events. It is not proof that nothing "
-                "happened: calls that were not logged, or logs that were not given, cannot be seen here."
-            },
+            None if input.events == 0 => (w.says_nothing),
+            None => (w.no_proof),
         }
     }
 }
 
-pub(super) fn section(findings: &Findings) -> Markup {
+pub(super) fn section(findings: &Findings, w: &Words) -> Markup {
     let input = &findings.input;
     let rejected = findings.rejected();
     html! {
         section #overview {
-            h2 { "What was read" }
+            h2 { (w.what_was_read) }
             dl.figures {
-                div { dt { "Events judged" } dd { (count(input.events)) } }
-                div { dt { "Files" } dd { (count(input.files)) } }
-                div { dt { "Accounts" } dd { (count(input.accounts.len() as u64)) } }
-                div { dt { "Principals" } dd { (count(input.principals)) } }
-                div { dt { "Duplicates" } dd { (count(input.duplicates)) } }
-                div.alarming[rejected > 0] { dt { "Rejected" } dd { (count(rejected)) } }
+                div { dt { (w.events_judged) } dd { (count(input.events)) } }
+                div { dt { (w.files) } dd { (count(input.files)) } }
+                div { dt { (w.accounts_head) } dd { (count(input.accounts.len() as u64)) } }
+                div { dt { (w.principals_head) } dd { (count(input.principals)) } }
+                div { dt { (w.duplicates) } dd { (count(input.duplicates)) } }
+                div.alarming[rejected > 0] { dt { (w.rejected_head) } dd { (count(rejected)) } }
             }
-            (coverage(findings))
+            (coverage(findings, w))
             div.columns {
-                div { h3 { "Events by level" } (levels(findings)) }
-                div { h3 { "Not judged, and why" } (not_judged(findings)) }
+                div { h3 { (w.events_by_level) } (levels(findings, w)) }
+                div { h3 { (w.not_judged) } (not_judged(findings, w)) }
             }
         }
     }
 }
 
-fn coverage(findings: &Findings) -> Markup {
+fn coverage(findings: &Findings, w: &Words) -> Markup {
     let input = &findings.input;
     html! {
         @if let (Some(first), Some(last)) = (input.first_event_time, input.last_event_time) {
             p {
-                "The events span " strong { (figures::period(first, last)) } " (" (figures::duration(last.since_ms(first))) ")"
-                @if let Some(gap) = longest_gap(findings) { ". " (gap) } @else { "." }
+                (w.events_span.0) strong { ((w.period)(first, last)) } " (" ((w.duration)(last.since_ms(first))) ")" (w.events_span.1)
+                @if let Some(gap) = longest_gap(findings, w) { ". " (gap) } @else { "." }
             }
         }
         @if !input.accounts.is_empty() {
             p.muted {
-                (if input.accounts.len() == 1 { "Account " } else { "Accounts " })
+                ((w.accounts_named)(input.accounts.len() as u64))
                 @for (at, account) in input.accounts.iter().take(LISTED_MAX).enumerate() {
                     @if at > 0 { ", " }
-                    (id(if account.is_empty() { "(not named)" } else { account }))
+                    (id(if account.is_empty() { w.not_named } else { account }))
                 }
                 @if input.accounts.len() > LISTED_MAX {
-                    " and " (count((input.accounts.len() - LISTED_MAX) as u64)) " more"
+                    " " ((w.and_more)((input.accounts.len() - LISTED_MAX) as u64))
                 }
             }
         }
@@ -126,7 +118,7 @@ fn coverage(findings: &Findings) -> Markup {
 }
 
 /// Time in which nothing was logged may be quiet or may be blind; either way the reader should know.
-fn longest_gap(findings: &Findings) -> Option<String> {
+fn longest_gap(findings: &Findings, w: &Words) -> Option<String> {
     let width_ms = findings.histogram.width_ms();
     let starts: Vec<_> = findings.histogram.buckets().map(|(start, _)| start).collect();
     let (from, to) = starts
@@ -134,23 +126,17 @@ fn longest_gap(findings: &Findings) -> Option<String> {
         .map(|pair| (pair[0].plus_ms(width_ms), pair[1]))
         .max_by_key(|(from, to)| (to.since_ms(*from), std::cmp::Reverse(*from)))?;
     let gap_ms = to.since_ms(from);
-    (gap_ms >= HOUR_MS).then(|| {
-        format!(
-            "The longest stretch without any event is {}, {}; quiet and unlogged look the same here",
-            figures::duration(gap_ms),
-            figures::period(from, to)
-        ) + "."
-    })
+    (gap_ms >= HOUR_MS).then(|| (w.gap)(&(w.duration)(gap_ms), &(w.period)(from, to)))
 }
 
-fn levels(findings: &Findings) -> Markup {
+fn levels(findings: &Findings, w: &Words) -> Markup {
     let total = findings.levels.total().max(1);
     html! {
         table.bars {
             @for level in Level::ALL.iter().rev() {
                 @let events = findings.levels.of(*level);
                 tr {
-                    th scope="row" { (if *level == Level::None { "not raised" } else { level.as_str() }) }
+                    th scope="row" { ((w.level)(*level)) }
                     td.num { (count(events)) }
                     td.bar aria-hidden="true" {
                         span class={ "lev-" (level) } style={ "width:" (bar_percent(events, total)) "%" } {}
@@ -167,24 +153,24 @@ fn bar_percent(part: u64, total: u64) -> String {
     format!("{:.2}", if part == 0 { 0.0 } else { percent.max(0.6) })
 }
 
-fn not_judged(findings: &Findings) -> Markup {
+fn not_judged(findings: &Findings, w: &Words) -> Markup {
     let input = &findings.input;
     html! {
         @if input.rejected.is_empty() && input.set_aside.is_empty() && input.duplicates == 0 {
             p {
-                @if input.events == 0 { "Nothing was given that holds events." } @else { "Everything that was given was read and judged." }
+                (if input.events == 0 { w.nothing_given } else { w.all_read })
             }
         } @else {
             table.plain {
                 @if input.duplicates > 0 {
-                    tr { th scope="row" { "Duplicate, seen under the same event id" } td.num { (count(input.duplicates)) } }
+                    tr { th scope="row" { (w.duplicate_rows) } td.num { (count(input.duplicates)) } }
                 }
-                (reasons("Set aside: ", &input.set_aside))
-                (reasons("Rejected: ", &input.rejected))
+                (reasons(w.set_aside_rows, &input.set_aside))
+                (reasons(w.rejected_rows, &input.rejected))
             }
             @if !input.rejected_listed.is_empty() {
                 details {
-                    summary { "Where they stand" }
+                    summary { (w.where_they_stand) }
                     ul.places {
                         @for reject in &input.rejected_listed {
                             li { (id(&reject.place)) " " (text(&reject.reason, 160)) }
@@ -205,15 +191,15 @@ fn reasons(prefix: &str, reasons: &BTreeMap<String, u64>) -> Markup {
 }
 
 /// For a demo: each planted attack and the case that found it.
-pub(super) fn planted(findings: &Findings, shown: &[&Finding]) -> Markup {
+pub(super) fn planted(findings: &Findings, shown: &[&Finding], w: &Words) -> Markup {
     html! {
         @if let Some(planted) = &findings.planted {
             section #planted {
-                h2 { "Planted against found" }
-                p.muted.above { "These logs were generated, so the truth is known." }
+                h2 { (w.planted_head) }
+                p.muted.above { (w.planted_note) }
                 div.scroll {
                     table.grid {
-                        thead { tr { th { "Attack" } th { "Techniques" } th.num { "Events planted" } th.num { "In a case" } th { "Found as" } } }
+                        thead { tr { th { (w.attack) } th { (w.techniques) } th.num { (w.events_planted) } th.num { (w.in_a_case) } th { (w.found_as) } } }
                         tbody {
                             @for attack in planted {
                                 tr {
@@ -223,7 +209,7 @@ pub(super) fn planted(findings: &Findings, shown: &[&Finding]) -> Markup {
                                     }
                                     td.num { (count(attack.events)) }
                                     td.num { (count(attack.events_found)) }
-                                    td { (found_as(attack.case_ids.as_slice(), shown)) }
+                                    td { (found_as(attack.case_ids.as_slice(), shown, w)) }
                                 }
                             }
                         }
@@ -234,15 +220,15 @@ pub(super) fn planted(findings: &Findings, shown: &[&Finding]) -> Markup {
     }
 }
 
-fn found_as(case_ids: &[String], shown: &[&Finding]) -> Markup {
+fn found_as(case_ids: &[String], shown: &[&Finding], w: &Words) -> Markup {
     html! {
-        @if case_ids.is_empty() { strong { "missed" } }
+        @if case_ids.is_empty() { strong { (w.missed) } }
         @for case_id in case_ids {
             @match shown.iter().position(|finding| finding.case.id == *case_id) {
                 Some(at) => {
-                    a href={ "#case-" (at + 1) } { "case " (at + 1) } " " (verdict_chip(shown[at].judgement.verdict)) " "
+                    a href={ "#case-" (at + 1) } { ((w.case_number)(&(at + 1).to_string())) } " " (verdict_chip(shown[at].judgement.verdict, w)) " "
                 },
-                None => { "case " (id(figures::short_id(case_id))) " " },
+                None => { (w.case) " " (id(figures::short_id(case_id))) " " },
             }
         }
     }

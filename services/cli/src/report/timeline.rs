@@ -5,10 +5,10 @@ use maud::{Markup, html};
 use trailwarden_core::level::Level;
 use trailwarden_core::time::Timestamp;
 
-use crate::figures::{self, count, counted};
+use crate::figures;
 use crate::findings::{Finding, Findings};
 use crate::histogram::{LevelCounts, wider};
-use crate::report::verdict_word;
+use crate::words::Words;
 
 /// Bars drawn at most.
 const BARS_MAX: i64 = 120;
@@ -42,20 +42,20 @@ struct Mark<'a> {
     lane: usize,
 }
 
-pub(super) fn section(findings: &Findings, shown: &[&Finding]) -> Markup {
+pub(super) fn section(findings: &Findings, shown: &[&Finding], w: &Words) -> Markup {
     let Some(drawing) = Drawing::of(findings) else {
         return html! {};
     };
     let (marks, unmarked) = marks(&drawing, shown);
     html! {
         section #timeline {
-            h2 { "When" }
-            (legend(&drawing))
-            figure.timeline { (picture(&drawing, &marks)) }
+            h2 { (w.when_head) }
+            (legend(&drawing, w))
+            figure.timeline { (picture(&drawing, &marks, w)) }
             @if unmarked > 0 || drawing.outside > 0 {
                 p.muted {
-                    @if unmarked > 0 { (counted(unmarked as u64, "case")) " not marked here for want of room; the table names them. " }
-                    @if drawing.outside > 0 { (counted(drawing.outside, "event")) " far outside this time are not drawn." }
+                    @if unmarked > 0 { ((w.unmarked)(unmarked as u64)) }
+                    @if drawing.outside > 0 { ((w.outside)(drawing.outside)) }
                 }
             }
         }
@@ -144,30 +144,28 @@ fn marks<'a>(drawing: &Drawing, shown: &[&'a Finding]) -> (Vec<Mark<'a>>, usize)
     (placed, unmarked)
 }
 
-fn legend(drawing: &Drawing) -> Markup {
+fn legend(drawing: &Drawing, w: &Words) -> Markup {
     let highest = drawing.bars.iter().map(LevelCounts::total).max().unwrap_or(0);
     let raised = drawing.bars.iter().map(LevelCounts::raised).max().unwrap_or(0);
     html! {
         p.legend {
-            span { i.mark {} " case, by its number" }
-            span { i.lev-critical {} " critical" }
-            span { i.lev-warning {} " warning" }
-            span { i.lev-caution {} " caution" }
-            span { i.lev-none {} " all events" }
-            span.muted {
-                "one bar is " (figures::duration(drawing.width_ms)) "; highest: " (count(raised)) " raised (drawn by square root), " (count(highest)) " in all"
+            span { i.mark {} (w.mark_legend) }
+            @for level in [Level::Critical, Level::Warning, Level::Caution] {
+                span { i class={ "lev-" (level) } {} " " ((w.level)(level)) }
             }
+            span { i.lev-none {} (w.all_events) }
+            span.muted { ((w.bar_legend)(&(w.duration)(drawing.width_ms), raised, highest)) }
         }
     }
 }
 
-fn picture(drawing: &Drawing, marks: &[Mark<'_>]) -> Markup {
+fn picture(drawing: &Drawing, marks: &[Mark<'_>], w: &Words) -> Markup {
     let lanes = marks.iter().map(|mark| mark.lane + 1).max().unwrap_or(0);
     let raised_foot = (lanes * LANE_HEIGHT) as f64 + RAISED_HEIGHT + 8.0;
     let all_foot = raised_foot + ALL_HEIGHT + 8.0;
     let height = all_foot + 22.0;
     html! {
-        svg role="img" aria-label=(spoken(drawing, marks)) width="100%" height=(format!("{height:.0}")) {
+        svg role="img" aria-label=(spoken(drawing, marks, w)) width="100%" height=(format!("{height:.0}")) {
             @for mark in marks {
                 line.guide x1=(percent(inside(mark.from))) x2=(percent(inside(mark.from))) y1=(mark.lane * LANE_HEIGHT + 12) y2=(format!("{all_foot:.0}")) {}
             }
@@ -175,7 +173,7 @@ fn picture(drawing: &Drawing, marks: &[Mark<'_>]) -> Markup {
             line.axis x1="0" x2="100%" y1=(format!("{raised_foot:.1}")) y2=(format!("{raised_foot:.1}")) {}
             line.axis x1="0" x2="100%" y1=(format!("{all_foot:.1}")) y2=(format!("{all_foot:.1}")) {}
             (ticks(drawing, height))
-            @for mark in marks { (case_mark(mark)) }
+            @for mark in marks { (case_mark(mark, w)) }
         }
     }
 }
@@ -232,13 +230,16 @@ fn ticks(drawing: &Drawing, height: f64) -> Markup {
     }
 }
 
-fn case_mark(mark: &Mark<'_>) -> Markup {
+fn case_mark(mark: &Mark<'_>, w: &Words) -> Markup {
     let judgement = &mark.finding.judgement;
     let y = mark.lane * LANE_HEIGHT + 12;
     let across = percent(inside(mark.from));
     html! {
         a href={ "#case-" (mark.number) } class={ "mark sev-" (judgement.severity) } {
-            title { "Case " (mark.number) ": " (judgement.severity) ", " (verdict_word(judgement.verdict)) }
+            title {
+                ((w.case_number)(&mark.number.to_string())) ": " (w.language.severity(judgement.severity)) ", "
+                (w.language.verdict(judgement.verdict))
+            }
             line x1=(across) x2=(percent(inside(mark.to))) y1=(y) y2=(y) {}
             circle cx=(across) cy=(y) r="10" {}
             text x=(across) y=(y + 4) text-anchor="middle" { (mark.number) }
@@ -246,10 +247,10 @@ fn case_mark(mark: &Mark<'_>) -> Markup {
     }
 }
 
-fn spoken(drawing: &Drawing, marks: &[Mark<'_>]) -> String {
+fn spoken(drawing: &Drawing, marks: &[Mark<'_>], w: &Words) -> String {
     let until = Timestamp::from_millis(drawing.from_ms.saturating_add(drawing.span_ms()));
     let from = Timestamp::from_millis(drawing.from_ms);
-    format!("Events from {} with {} marked", figures::period(from, until), counted(marks.len() as u64, "case"))
+    (w.spoken)(&(w.period)(from, until), marks.len() as u64)
 }
 
 /// So that a whole circle fits at both edges.

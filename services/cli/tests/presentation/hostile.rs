@@ -3,14 +3,16 @@
 use trailwarden::findings::{Finding, Findings, Planted, Reject};
 use trailwarden_core::case::Signal;
 use trailwarden_core::level::{Level, Severity, Verdict};
-use trailwarden_core::negotiation::{Brain, Reason, RejectedClaim, Role, Route, Technique};
+use trailwarden_core::negotiation::predicate::Predicate;
+use trailwarden_core::negotiation::said::{Change, Counterfactual, Said, Summary};
+use trailwarden_core::negotiation::{Brain, Reason, RejectedClaim, Role, Technique};
 use trailwarden_core::plan::{Action, Playbook};
 use trailwarden_core::resource::ResourceKind;
 
 use crate::sample;
 
-/// Markup, a terminal escape, a direction override, a title change, invisible tags, stacked marks, a quote.
-pub(crate) const HOSTILE: &str = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>\u{1b}[31m\u{1b}]0;owned\u{7}\u{202e}txt\u{9b}2J\u{200b}\u{e0041}Z\u{301}\u{301}\u{301}\u{301}\r\n";
+/// Markup, a link, an image and a mention as Markdown has them, a terminal escape, a direction override, a title change, invisible tags, stacked marks, a quote.
+pub(crate) const HOSTILE: &str = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>`|[a](http://evil.example)![b](x)<https://evil.example> www.evil.example @all #1 **c**\u{1b}[31m\u{1b}]0;owned\u{7}\u{202e}txt\u{9b}2J\u{200b}\u{e0041}Z\u{301}\u{301}\u{301}\u{301}\r\n";
 
 /// One case with [`HOSTILE`] and a long name in every place.
 pub(crate) fn findings() -> Findings {
@@ -63,10 +65,10 @@ fn finding() -> Finding {
     signals[1].details.parameters = format!("not JSON {HOSTILE}");
     let mut finding = sample::finding(HOSTILE, signals, Verdict::Malicious, Severity::Critical, f64::NAN);
     let judgement = &mut finding.judgement;
-    judgement.summary = format!("{HOSTILE}{}", "y".repeat(10_240));
+    judgement.summary = Summary::Written(format!("{HOSTILE}{}", "y".repeat(10_240)));
     judgement.reasons = [2.0, -1.0, f64::INFINITY, f64::NAN]
         .map(|weight| Reason {
-            text: HOSTILE.into(),
+            said: Said::Claim { predicate: Predicate::RootUse, detections: vec![HOSTILE.into()] },
             weight,
             event_ids: vec![HOSTILE.into(), "absent".into()],
             role: None,
@@ -74,8 +76,11 @@ fn finding() -> Finding {
         .into();
     judgement.rejected = vec![RejectedClaim { role: Role::Judge, predicate: HOSTILE.into(), finding: HOSTILE.into() }];
     judgement.techniques = vec![Technique { id: HOSTILE.into(), event_ids: vec![HOSTILE.into()] }];
-    judgement.route = Route::Person { why: HOSTILE.into() };
-    judgement.counterfactual = Some(HOSTILE.into());
+    judgement.counterfactual = Some(Counterfactual::Gives {
+        change: Change::WithoutDetection(HOSTILE.into()),
+        verdict: Verdict::Benign,
+        severity: Severity::Low,
+    });
     judgement.brains = vec![(Role::Judge, Brain::Llm(HOSTILE.into())), (Role::Sceptic, Brain::Recorded)];
     judgement.evidence_digest = HOSTILE.into();
     judgement.plan.actions =

@@ -1,12 +1,14 @@
 use trailwarden::findings::Finding;
+use trailwarden::line::Line;
 use trailwarden::lines::{Api, EventLine, write_case, write_event};
+use trailwarden_core::language::Language;
 use trailwarden_core::level::Level;
 
 use crate::{hostile, sample};
 
 fn case_line(finding: &Finding) -> String {
     let mut out = Vec::new();
-    write_case(&mut out, finding).expect("a vector takes all");
+    write_case(&mut out, finding, &sample::findings().rules, Language::English).expect("a vector takes all");
     String::from_utf8(out).expect("JSON is UTF-8")
 }
 
@@ -58,7 +60,8 @@ fn a_case_line_keeps_its_contract() {
     let line = case_line(&findings.cases[1]);
     assert_eq!(
         keys(&line).join(" "),
-        "case_id account principal session first_event_time last_event_time event_ids score verdict severity techniques reasons plan brains judged_under pool"
+        "case_id account principal session first_event_time last_event_time event_ids score verdict severity techniques reasons plan brains \
+          language summary set_aside rejected counterfactual route evidence judged_under pool"
     );
     let value: serde_json::Value = serde_json::from_str(&line).expect("JSON");
     assert_eq!(value["verdict"], "malicious");
@@ -72,7 +75,7 @@ fn a_case_line_keeps_its_contract() {
         ("techniques", r#"{"id":"T1562.008","event_ids":["#),
         (
             "reasons",
-            r#"{"text":"The trail organisation-trail was stopped, and its deletion was tried","weight":3.2,"event_ids":["#,
+            r#"{"text":"The audit trail was stopped or weakened. (Detected by “Trail stopped or deleted”.)","weight":3.2,"event_ids":["#,
         ),
         (
             "plan",
@@ -84,6 +87,35 @@ fn a_case_line_keeps_its_contract() {
     let sweep: serde_json::Value = serde_json::from_str(&case_line(&findings.cases[2])).expect("JSON");
     assert_eq!(sweep["event_ids"].as_array().map(Vec::len), Some(412), "further event ids are named too");
     assert_eq!(sweep["brains"]["sceptic"], "llm:local-1.5b");
+}
+
+#[test]
+fn a_line_tells_in_another_language_what_it_says() {
+    for (finding, rules) in
+        [(&sample::findings().cases[1], sample::findings().rules), (&hostile::findings().cases[0], vec![])]
+    {
+        let english = Line::of(finding, &rules, Language::English);
+        let korean = Line::of(finding, &rules, Language::Korean);
+        let text = |line: &Line<'_>| serde_json::to_string(line).expect("JSON");
+        assert_ne!(text(&english), text(&korean));
+        let read = Line::read(text(&english).as_bytes()).expect("a line");
+        assert_eq!(text(&read), text(&english), "what is read is written again as it was");
+        assert_eq!(text(&read.retold(Language::Korean)), text(&korean));
+    }
+}
+
+#[test]
+fn a_line_of_another_version_keeps_its_texts() {
+    let mut value: serde_json::Value = serde_json::from_str(&case_line(&sample::findings().cases[1])).expect("JSON");
+    value["reasons"][0]["said"] = serde_json::json!({ "dreamt": true });
+    value["route"]["why"] = serde_json::json!([{ "dreamt": true }]);
+    for member in ["language", "summary", "set_aside", "rejected", "counterfactual", "evidence"] {
+        value.as_object_mut().expect("an object").remove(member);
+    }
+    let line = Line::read(value.to_string().as_bytes()).expect("a line").retold(Language::Korean);
+    assert!(line.reasons[0].text.starts_with("The audit trail was stopped"));
+    assert!(line.reasons[1].text.starts_with("탐지: "));
+    assert!(line.route.text.starts_with("To a person"));
 }
 
 #[test]

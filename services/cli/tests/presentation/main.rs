@@ -2,6 +2,7 @@
 
 mod hostile;
 mod lines;
+mod markdown;
 mod ocsf;
 mod report;
 mod sample;

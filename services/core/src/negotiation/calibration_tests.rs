@@ -1,8 +1,10 @@
 //! What a first run, without any history, must say; and how it says it.
 
 use super::fixtures::{ACCOUNT, CALLERS, Caller, SSO_ROLE, Scene, resource, rule, single, user};
+use super::said::{Hold, Rests};
 use super::{Bounds, Judgement, Role, Route};
 use crate::feature::Feature;
+use crate::language::Language::English;
 use crate::level::Severity::{self, Critical, High, Informational, Low, Medium};
 use crate::level::Verdict::{self, Benign, Insufficient, Malicious, Suspicious};
 use crate::plan::{Mode, Playbook};
@@ -108,7 +110,7 @@ fn a_floor_holds_whoever_acts_and_nothing_closes_above_it() {
         scene.bounds.close_up_to = Some(1.0);
         let judgement = scene.judged();
         assert_eq!(said(&judgement), (High, Suspicious), "{caller:?}");
-        assert!(matches!(&judgement.route, Route::Person { why } if why.contains("at least high")));
+        assert!(matches!(&judgement.route, Route::Person { why } if why.contains(&Hold::Floor(High))));
     }
 }
 
@@ -117,7 +119,9 @@ fn a_low_case_closes_only_under_a_bound_and_never_with_hidden_instructions() {
     let mut scene = single(Caller::Mfa, Low);
     let open = scene.judged();
     assert_eq!(open.verdict, Insufficient);
-    assert!(matches!(&open.route, Route::Person { why } if why.contains("no labelled cases")));
+    assert!(
+        matches!(&open.route, Route::Person { why } if why == &[Hold::NothingCloses { rests: Rests::Unlabelled }])
+    );
     scene.bounds = Bounds { close_up_to: Some(0.10), ..Bounds::default() };
     let closed = scene.judged();
     assert_eq!((closed.verdict, &closed.route), (Benign, &Route::Closed));
@@ -163,7 +167,7 @@ fn onboarding_counts_only_beside_what_an_intruder_cannot_set() {
             let grant = scene.with_rule(rule(Medium, "privilege-escalation", Some("privilege_grant")));
             scene.add(caller, &[grant]);
         }
-        scene.judged().reasons.iter().any(|reason| reason.text.contains("onboarding"))
+        scene.judged().reasons.iter().any(|reason| English.reason(&reason.said).contains("onboarding"))
     };
     assert!(onboarding(Caller::Mfa, false) && onboarding(Caller::Workforce, false));
     assert!(!onboarding(Caller::Mfa, true));
@@ -223,7 +227,7 @@ fn the_sentence_reads_well() {
             format!("A long-term key of IAM user {long}, without MFA, created a principal in account 111122223333."),
         ),
     ] {
-        assert_eq!(scene.judged().summary, expected);
+        assert_eq!(English.summary(&scene.judged().summary), expected);
     }
 }
 
@@ -259,6 +263,10 @@ fn the_plan_answers_what_happened() {
     assert_eq!(reserved.judged().plan.actions, [], "AWS does not let anybody change such a role");
 }
 
+fn told(judgement: &Judgement) -> Option<String> {
+    judgement.counterfactual.as_ref().map(|found| English.counterfactual(found))
+}
+
 #[test]
 fn reasons_add_up_and_the_counterfactual_is_true() {
     let mut scene = intrusion();
@@ -273,11 +281,11 @@ fn reasons_add_up_and_the_counterfactual_is_true() {
     assert!(judgement.reasons[0].event_ids == ["event-001"], "{:#?}", judgement.reasons);
 
     assert_eq!(
-        single(Caller::Key, Medium).judged().counterfactual.as_deref(),
+        told(&single(Caller::Key, Medium).judged()).as_deref(),
         Some("Had the session been opened with MFA, this would be insufficient (low).")
     );
     assert_eq!(
-        single(Caller::Role, High).judged().counterfactual.as_deref(),
+        told(&single(Caller::Role, High).judged()).as_deref(),
         Some("Without the detection “persistence (high)” this would be insufficient (informational).")
     );
     let mut two = single(Caller::Role, High);
@@ -286,7 +294,7 @@ fn reasons_add_up_and_the_counterfactual_is_true() {
     two.add(Caller::Role, &[second]);
     let judgement = two.judged();
     assert_eq!(
-        (judgement.verdict, judgement.counterfactual.as_deref()),
+        (judgement.verdict, told(&judgement).as_deref()),
         (Malicious, Some("Without the detection “persistence (high)” this would be suspicious (high)."))
     );
 }

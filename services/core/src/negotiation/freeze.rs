@@ -48,6 +48,16 @@ pub(super) struct SessionName {
 
 /// Freezes a case. `rules` are those that [`RuleIndex`] counts in. The order of signals does not matter.
 pub fn freeze(case: &Case, rules: &[Rule], registry: &Registry, vocabulary: &Vocabulary) -> (EvidencePack, Handles) {
+    let (evidence, handles) = frozen(case, rules, registry, vocabulary);
+    (EvidencePack::new(evidence), handles)
+}
+
+/// As [`freeze`], without what names the case: neither handles nor digest.
+pub fn evidence_of(case: &Case, rules: &[Rule], registry: &Registry, vocabulary: &Vocabulary) -> Evidence {
+    frozen(case, rules, registry, vocabulary).0
+}
+
+fn frozen(case: &Case, rules: &[Rule], registry: &Registry, vocabulary: &Vocabulary) -> (Evidence, Handles) {
     let chosen = choose(&case.signals, rules);
     let start = chosen.iter().map(|signal| signal.event_time).min().unwrap_or_default();
     let mut freezer = Freezer::new(case, registry, vocabulary);
@@ -64,7 +74,7 @@ pub fn freeze(case: &Case, rules: &[Rule], registry: &Registry, vocabulary: &Voc
         || evidence.principals.iter().any(|card| card.text.injection)
         || evidence.resources.iter().any(|card| card.text.injection);
     handles.techniques = techniques(&case.signals, rules);
-    (EvidencePack::new(evidence), handles)
+    (evidence, handles)
 }
 
 fn count(number: usize) -> u32 {

@@ -16,6 +16,7 @@ use super::text::TextClass;
 use super::{Bounds, Brain, Judgement, Negotiation, Refits, Role, Source, Weights, freeze, response};
 use crate::detection::RuleIndex;
 use crate::feature::Feature;
+use crate::language::Language;
 use crate::level::{Severity, Verdict};
 use crate::resource::ResourceKind;
 
@@ -291,7 +292,9 @@ fn check_judgement(scene: &Scene, judgement: &Judgement) {
         assert!(!is_protected || action.tier == crate::plan::Tier::T0);
     }
     assert!(judgement.plan.actions.len() <= response::ACTIONS_MAX);
-    assert!(judgement.summary.chars().all(|c| !c.is_control()));
+    for language in Language::ALL {
+        assert!(language.summary(&judgement.summary).chars().all(|c| !c.is_control()));
+    }
 }
 
 proptest! {

@@ -4,20 +4,23 @@
 //! opinions arrive. A role that does not answer, or not in form, is stood in for by its deterministic brain.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::brain::{self, Lean, PICKS_MAX, Standing};
 use super::check::{Finding, Findings};
-use super::counterfactual;
+use super::counterfactual::{self, Concluded, Rescorer};
 use super::evidence::{Evidence, EvidencePack, sha256_hex};
 use super::exchange::{Ask, Message, Question, Reply, Step};
 use super::freeze::Handles;
 use super::handle::Handle;
 use super::opinion::{grounded, rejection};
 use super::pool::{self, Prior};
+use super::predicate::Predicate;
 use super::rebuttal::{self, ATTACKS_PER_REBUTTAL_MAX, Attack};
 use super::report;
 use super::response::{self, ACTIONS_MAX, PlanOption};
 use super::route::{Outcome, route};
+use super::said::{Counterfactual, Said, Summary};
 use super::terms::Pooled;
 use super::{Basis, Brain, Judgement, Reason, RejectedClaim, Role, Terms};
 use crate::level::{Severity, Verdict};
@@ -63,6 +66,7 @@ pub struct Negotiation {
     pack: EvidencePack,
     handles: Handles,
     terms: Terms,
+    rescorer: Option<Arc<dyn Rescorer>>,
     findings: Findings,
     prior: Prior,
     probability_deterministic: f64,
@@ -92,6 +96,7 @@ impl Negotiation {
             pack,
             handles,
             terms,
+            rescorer: None,
             findings,
             prior,
             open: BTreeMap::new(),
@@ -104,6 +109,12 @@ impl Negotiation {
         };
         let asks = SEALED.into_iter().map(|role| negotiation.ask(role, Question::Opinion)).collect();
         (negotiation, asks)
+    }
+
+    /// The same, with somebody who scores the case again where the counterfactual asks.
+    #[must_use]
+    pub fn with_rescorer(self, rescorer: Arc<dyn Rescorer>) -> Self {
+        Self { rescorer: Some(rescorer), ..self }
     }
 
     pub fn pack(&self) -> &EvidencePack {
@@ -314,13 +325,16 @@ impl Negotiation {
         Decision { standing, added, probability, severity, verdict, options }
     }
 
-    /// What would be concluded on other evidence: deterministic roles look again, a model's claims stand where the
-    /// predicate still does.
-    fn conclude_on(&self, evidence: &Evidence) -> (Verdict, Severity) {
+    /// What would be concluded on other evidence, `without` one claim: deterministic roles look again, a model's claims stand
+    /// where the predicate still does.
+    fn conclude_on(&self, evidence: &Evidence, without: Option<Predicate>) -> (Verdict, Severity) {
         let findings = Findings::of(evidence);
         let prior = Prior::under(evidence, &self.terms);
         let all: Vec<Standing> = brain::grounded_claims(&findings);
-        let p_det = pool::probability(&prior, &brain::all_claims(evidence, &findings), 0.0);
+        let stands = |claim: &Standing| Some(claim.predicate) != without;
+        let mut deterministic = brain::all_claims(evidence, &findings);
+        deterministic.retain(stands);
+        let p_det = pool::probability(&prior, &deterministic, 0.0);
         let mut standing = Vec::with_capacity(all.len());
         for (role, checked) in &self.opinions {
             if checked.brain == Brain::Deterministic {
@@ -329,6 +343,7 @@ impl Negotiation {
                 standing.extend(checked.standing.iter().filter(|claim| findings.holds(claim.predicate)).cloned());
             }
         }
+        standing.retain(stands);
         let played = self.played_on(&standing, evidence);
         let standing = rebuttal::surviving(&standing, &played);
         let judge = self.lean.as_ref().map_or(0.0, |(brain, lean)| lean_weight(brain, *lean));
@@ -356,7 +371,9 @@ impl Negotiation {
         };
         let (responder, actions, unplanned) = self.plan.take().unwrap_or_default();
         let told = match &message.reply {
-            Reply::Sentence(text) => report::sentence(text, &self.handles).map(|text| (message.brain, text)),
+            Reply::Sentence(text) => {
+                report::sentence(text, &self.handles).map(|text| (message.brain, Summary::Written(text)))
+            }
             _ => None,
         };
         let (reporter, summary) = told
@@ -399,9 +416,7 @@ impl Negotiation {
             reasons,
             techniques: self.handles.techniques.clone(),
             route,
-            counterfactual: counterfactual::find(evidence, &self.handles, decision.verdict, |changed| {
-                self.conclude_on(changed)
-            }),
+            counterfactual: self.counterfactual(&decision),
             rejected,
             plan: Plan { actions },
             brains,
@@ -429,16 +444,27 @@ impl Negotiation {
         }
     }
 
+    fn counterfactual(&self, decision: &Decision) -> Option<Counterfactual> {
+        let case = Concluded {
+            evidence: self.pack.evidence(),
+            handles: &self.handles,
+            standing: &decision.standing,
+            verdict: decision.verdict,
+        };
+        let conclude = |changed: &Evidence, without| self.conclude_on(changed, without);
+        counterfactual::find(&case, self.rescorer.as_deref(), &conclude)
+    }
+
     fn judges_reason(&self) -> Option<Reason> {
         let (brain, lean) = self.lean.as_ref()?;
         let weight = lean_weight(brain, *lean);
-        let text = match lean {
-            Lean::Benign => "The judge leans to an innocent cause.",
-            Lean::Malicious => "The judge leans to an attack.",
+        let to_attack = match lean {
+            Lean::Benign => false,
+            Lean::Malicious => true,
             Lean::Suspicious | Lean::Abstain => return None,
         };
         (weight != 0.0).then(|| Reason {
-            text: text.to_owned(),
+            said: Said::Leans { to_attack },
             weight,
             event_ids: Vec::new(),
             role: Some(Role::Judge),

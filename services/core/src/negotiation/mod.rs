@@ -8,11 +8,12 @@ pub mod brain;
 pub mod calibration;
 pub mod check;
 pub mod conformal;
-mod counterfactual;
+pub mod counterfactual;
 mod drive;
 pub mod evidence;
 pub mod exchange;
 mod freeze;
+pub mod group;
 pub mod handle;
 pub mod labels;
 pub mod machine;
@@ -24,12 +25,13 @@ pub mod refit;
 mod report;
 mod response;
 mod route;
+pub mod said;
 pub mod score;
 mod selection;
 pub mod tactic;
 pub mod terms;
 pub mod text;
-mod unusual;
+pub mod unusual;
 pub mod weights;
 
 #[cfg(test)]
@@ -44,7 +46,7 @@ mod scale_tests;
 use serde::{Deserialize, Serialize};
 
 pub use drive::{negotiate, negotiate_deterministically};
-pub use freeze::{Handles, freeze};
+pub use freeze::{Handles, evidence_of, freeze};
 pub use machine::Negotiation;
 pub use response::PlanOption;
 pub use score::{event_score, joined, level};
@@ -53,6 +55,7 @@ pub use weights::Weights;
 
 use crate::level::{Severity, Verdict};
 use crate::plan::Plan;
+use said::{Counterfactual, Hold, Said, Summary};
 
 /// A seat at the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -74,11 +77,11 @@ pub enum Brain {
     Recorded,
 }
 
-/// Why something was believed, in words a person reads, with its weight in log-odds
-/// (positive speaks for an attack, negative for an innocent cause).
+/// Why something was believed, with its weight in log-odds (positive speaks for an attack, negative for an innocent
+/// cause). [`Language`](crate::language::Language) puts it into words.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reason {
-    pub text: String,
+    pub said: Said,
     pub weight: f64,
     pub event_ids: Vec<String>,
     /// Whose claim it is; `None` for detections and other facts that code alone established.
@@ -108,8 +111,8 @@ pub enum Route {
     Closed,
     /// A tier-1 step may be taken without a person.
     Automatic,
-    /// A person looks at it; the text says what kept it from either of the above.
-    Person { why: String },
+    /// A person looks at it; says what kept it from either of the above.
+    Person { why: Vec<Hold> },
 }
 
 /// The council's answer for one case.
@@ -122,16 +125,16 @@ pub struct Judgement {
     pub probability: f64,
     /// The same without any model's contribution.
     pub probability_deterministic: f64,
-    /// One sentence: what happened.
-    pub summary: String,
+    /// What happened.
+    pub summary: Summary,
     /// By weight: strongest for, then strongest against.
     pub reasons: Vec<Reason>,
     pub rejected: Vec<RejectedClaim>,
     pub techniques: Vec<Technique>,
     pub plan: Plan,
     pub route: Route,
-    /// The smallest change of the evidence that gives another verdict, in words; `None` where none was found.
-    pub counterfactual: Option<String>,
+    /// The smallest change that gives another verdict; `None` where no single removal does and the model was not asked.
+    pub counterfactual: Option<Counterfactual>,
     /// Who answered for each role that was asked.
     pub brains: Vec<(Role, Brain)>,
     /// SHA-256 of the frozen evidence, hex.

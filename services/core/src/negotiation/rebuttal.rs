@@ -67,12 +67,18 @@ impl Attack {
     pub fn side(self) -> Role {
         if self.by.is_benign() { Role::Sceptic } else { Role::Analysis }
     }
+}
 
-    /// Why it holds, as the end of a sentence.
-    pub fn why(self) -> &'static str {
-        let known = TABLE.iter().find(|rule| rule.by == self.by && rule.on == self.on);
-        known.map_or("", |rule| rule.why)
-    }
+/// Why an attack holds, as the end of a sentence; empty for one that the table does not have.
+pub(crate) fn why(by: Predicate, on: Predicate) -> &'static str {
+    let known = TABLE.iter().find(|rule| rule.by == by && rule.on == on);
+    known.map_or("", |rule| rule.why)
+}
+
+/// All attacks of the table.
+#[cfg(test)]
+pub(crate) fn table() -> impl Iterator<Item = (Predicate, Predicate)> {
+    TABLE.iter().map(|rule| (rule.by, rule.on))
 }
 
 /// An attack as a role plays it. Untrusted: any text may stand in it.

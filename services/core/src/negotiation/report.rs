@@ -1,4 +1,4 @@
-//! The reporter's deterministic brain: one sentence and the reasons, from surviving claims only. Here handles become
+//! The reporter's deterministic brain: what happened and the reasons, from surviving claims only. Here handles become
 //! names again.
 
 use super::Reason;
@@ -9,64 +9,65 @@ use super::handle::{Handle, HandleKind};
 use super::pool::{Prior, contributions, logit};
 use super::predicate::Predicate;
 use super::rebuttal::{self, Attack};
+use super::said::{Deeds, Measured, Place, Said, Subject, Summary, Told};
 use super::score::{event_score, prior};
 use super::text::{is_invisible, shown};
 use super::unusual;
 use crate::activity::{Credential, PrincipalKind};
+use crate::language::Language;
 use crate::level::Severity;
 
-/// Measurements that a sentence about the model's opinion names.
+/// Measurements that a reason of the model's names.
 const ATTRIBUTIONS_TOLD_MAX: usize = 4;
-/// Deeds that the sentence names.
+/// Deeds that the summary names.
 const DEEDS_MAX: usize = 3;
 
-/// One sentence: who did what, where.
-pub(super) fn summary(evidence: &Evidence, handles: &Handles, standing: &[Standing]) -> String {
+/// Who did what, where.
+pub(super) fn summary(evidence: &Evidence, handles: &Handles, standing: &[Standing]) -> Summary {
     let Some(event) = evidence.heaviest() else {
-        return "The case holds no event.".to_owned();
+        return Summary::Nothing;
     };
-    let subject = subject(event, handles);
-    let deeds = deeds(evidence, handles, standing);
-    let place = place(evidence, handles);
-    let others =
-        evidence.weighty().iter().map(|event| event.principal).collect::<std::collections::BTreeSet<_>>().len() - 1;
-    let others = match others {
-        0 => String::new(),
-        1 => "; one other principal took part".to_owned(),
-        others => format!("; {others} other principals took part"),
-    };
-    format!("{subject} {deeds}{place}{others}.")
+    let principals: std::collections::BTreeSet<Handle> =
+        evidence.weighty().iter().map(|event| event.principal).collect();
+    Summary::Told(Told {
+        subject: subject(event, handles),
+        deeds: deeds(evidence, handles, standing),
+        place: place(evidence, handles),
+        others: count(principals.len() - 1),
+    })
 }
 
-fn subject(event: &Event, handles: &Handles) -> String {
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+fn subject(event: &Event, handles: &Handles) -> Subject {
     let principal = &handles.principals[event.principal.index()];
-    let name = shown(short_name(principal));
-    let mfa = if event.mfa == Some(true) { "with MFA" } else { "without MFA" };
+    let name = || shown(short_name(principal));
+    let mfa = event.mfa == Some(true);
     match (event.principal_kind, event.credential) {
-        (PrincipalKind::Root, _) | (_, Credential::Root) => "The root user".to_owned(),
-        (PrincipalKind::IamUser, Credential::LongTermKey) => format!("A long-term key of IAM user {name}, {mfa},"),
-        (PrincipalKind::IamUser, Credential::TemporaryKey) => format!("A temporary key of IAM user {name}, {mfa},"),
-        (PrincipalKind::IamUser, Credential::Console) => format!("IAM user {name}, in the console {mfa},"),
-        (PrincipalKind::IamUser, _) => format!("IAM user {name}"),
-        (PrincipalKind::Role, Credential::InstanceRole) => format!("An instance's credentials of role {name}"),
-        (PrincipalKind::Role, _) => format!("A session of role {name}"),
-        (PrincipalKind::AwsService, _) => format!("The AWS service {name}"),
-        (PrincipalKind::CrossAccount, _) => format!("A caller of another account, {},", shown(principal)),
-        (PrincipalKind::Federated, _) => format!("The federated user {name}"),
-        (PrincipalKind::Unknown, _) => "A caller that the records do not name".to_owned(),
+        (PrincipalKind::Root, _) | (_, Credential::Root) => Subject::Root,
+        (PrincipalKind::IamUser, Credential::LongTermKey) => Subject::LongTermKey { user: name(), mfa },
+        (PrincipalKind::IamUser, Credential::TemporaryKey) => Subject::TemporaryKey { user: name(), mfa },
+        (PrincipalKind::IamUser, Credential::Console) => Subject::Console { user: name(), mfa },
+        (PrincipalKind::IamUser, _) => Subject::User(name()),
+        (PrincipalKind::Role, Credential::InstanceRole) => Subject::Instance(name()),
+        (PrincipalKind::Role, _) => Subject::RoleSession(name()),
+        (PrincipalKind::AwsService, _) => Subject::AwsService(name()),
+        (PrincipalKind::CrossAccount, _) => Subject::OtherAccount(shown(principal)),
+        (PrincipalKind::Federated, _) => Subject::Federated(name()),
+        (PrincipalKind::Unknown, _) => Subject::Unknown,
     }
 }
 
-fn place(evidence: &Evidence, handles: &Handles) -> String {
+fn place(evidence: &Evidence, handles: &Handles) -> Place {
     let mut accounts: Vec<usize> = evidence.weighty().iter().map(|event| event.account.index()).collect();
     accounts.sort_unstable();
     accounts.dedup();
     match accounts.as_slice() {
-        [account] if !handles.accounts[*account].is_empty() => {
-            format!(" in account {}", shown(&handles.accounts[*account]))
-        }
-        [] | [_] => String::new(),
-        accounts => format!(" in {} accounts", accounts.len()),
+        [account] if !handles.accounts[*account].is_empty() => Place::Account(shown(&handles.accounts[*account])),
+        [] | [_] => Place::Unknown,
+        accounts => Place::Accounts(count(accounts.len())),
     }
 }
 
@@ -77,7 +78,7 @@ struct Deed {
     succeeded: bool,
 }
 
-fn deeds(evidence: &Evidence, handles: &Handles, standing: &[Standing]) -> String {
+fn deeds(evidence: &Evidence, handles: &Handles, standing: &[Standing]) -> Deeds {
     let named = standing.iter().filter(|claim| !claim.predicate.definition().done.is_empty());
     let mut deeds: Vec<Deed> = named.filter_map(|claim| deed(evidence, claim)).collect();
     if deeds.is_empty() {
@@ -88,21 +89,9 @@ fn deeds(evidence: &Evidence, handles: &Handles, standing: &[Standing]) -> Strin
     deeds.truncate(DEEDS_MAX);
     // Told in the order in which they happened.
     deeds.sort_by_key(|deed| (deed.first, deed.predicate));
-    let texts = |succeeded: bool| {
-        deeds.iter().filter(move |deed| deed.succeeded == succeeded).map(|deed| deed.predicate.definition())
-    };
-    let mut parts: Vec<String> = texts(true).map(|definition| definition.done.to_owned()).collect();
-    let tried: Vec<String> = texts(false).map(|definition| definition.tried.to_owned()).collect();
-    if !tried.is_empty() {
-        let tail = if parts.is_empty() { " (all refused or failed)" } else { " (refused or failed)" };
-        parts.push(format!("tried to {}{tail}", listed(&tried)));
-    }
-    match further {
-        0 => {}
-        1 => parts.push("took one further step".to_owned()),
-        further => parts.push(format!("took {further} further steps")),
-    }
-    listed(&parts)
+    let that =
+        |succeeded: bool| deeds.iter().filter(|deed| deed.succeeded == succeeded).map(|deed| deed.predicate).collect();
+    Deeds::Done { succeeded: that(true), tried: that(false), further: count(further) }
 }
 
 fn deed(evidence: &Evidence, claim: &Standing) -> Option<Deed> {
@@ -117,33 +106,12 @@ fn deed(evidence: &Evidence, claim: &Standing) -> Option<Deed> {
     })
 }
 
-/// Where no claim names a deed, the strongest rule's title does.
-fn unnamed(evidence: &Evidence, handles: &Handles) -> String {
+/// Where no claim names a deed, the strongest rule's title does; where no rule matched, what the model raises.
+fn unnamed(evidence: &Evidence, handles: &Handles) -> Deeds {
     let strongest = evidence.active().max_by_key(|detection| (detection.severity, std::cmp::Reverse(detection.handle)));
-    let title = strongest.map(|detection| shown(&handles.titles[detection.handle.index()]));
-    match (title, evidence.active().count()) {
-        (None, _) => stands_out(evidence),
-        (Some(title), 1) => format!("raised the detection “{title}”"),
-        (Some(title), count) => format!("raised {count} detections, the strongest “{title}”,"),
-    }
-}
-
-/// What only the model raises.
-fn stands_out(evidence: &Evidence) -> String {
-    let ways = evidence.explained().map(|event| unusual::ways(evidence, event)).unwrap_or_default();
-    if ways.is_empty() {
-        return "made calls that stand out from the ordinary".to_owned();
-    }
-    let ways: Vec<String> = ways.into_iter().map(str::to_owned).collect();
-    format!("made calls that stand out: {},", listed(&ways))
-}
-
-/// `a`, `a and b`, `a, b and c`.
-fn listed(parts: &[String]) -> String {
-    match parts {
-        [] => String::new(),
-        [only] => only.clone(),
-        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    match strongest.map(|detection| shown(&handles.titles[detection.handle.index()])) {
+        Some(strongest) => Deeds::Raised { detections: count(evidence.active().count()), strongest },
+        None => Deeds::StandsOut(evidence.explained().map(|event| unusual::ways(evidence, event)).unwrap_or_default()),
     }
 }
 
@@ -202,18 +170,14 @@ pub(super) fn reasons(evidence: &Evidence, handles: &Handles, prior: &Prior, sta
             if let Some(share) = shares[detection.handle.index()].take() {
                 weight += share;
                 cited.push(detection.handle);
-                let title = format!("“{}”", shown(&handles.titles[detection.handle.index()]));
+                let title = shown(&handles.titles[detection.handle.index()]);
                 if !titles.contains(&title) {
                     titles.push(title);
                 }
             }
         }
-        let sentence = claim.predicate.definition().sentence;
         reasons.push(Reason {
-            text: match titles.as_slice() {
-                [] => sentence.to_owned(),
-                titles => format!("{sentence} (Detected by {}.)", listed(titles)),
-            },
+            said: Said::Claim { predicate: claim.predicate, detections: titles },
             weight,
             event_ids: event_ids(evidence, handles, &cited),
             role: Some(claim.role),
@@ -222,7 +186,7 @@ pub(super) fn reasons(evidence: &Evidence, handles: &Handles, prior: &Prior, sta
     for detection in evidence.active() {
         if let Some(weight) = shares[detection.handle.index()] {
             reasons.push(Reason {
-                text: format!("Detected: {}.", shown(&handles.titles[detection.handle.index()])),
+                said: Said::Detected { title: shown(&handles.titles[detection.handle.index()]) },
                 weight,
                 event_ids: event_ids(evidence, handles, &detection.events),
                 role: None,
@@ -235,7 +199,7 @@ pub(super) fn reasons(evidence: &Evidence, handles: &Handles, prior: &Prior, sta
             || (weight > 0.0 && evidence.learned(event) > super::score::prior(Severity::Informational))
         {
             reasons.push(Reason {
-                text: learned(evidence, event),
+                said: learned(evidence, event),
                 weight,
                 event_ids: event_ids(evidence, handles, &[event.handle]),
                 role: None,
@@ -257,7 +221,7 @@ pub(super) fn set_aside(
     let told = fallen.filter_map(|attack| {
         let claim = standing.iter().find(|claim| claim.predicate == attack.on)?;
         Some(Reason {
-            text: format!("Set aside: {} Yet {}.", attack.on.definition().sentence, attack.why()),
+            said: Said::SetAside { claim: attack.on, by: attack.by },
             weight: 0.0,
             event_ids: event_ids(evidence, handles, &claim.evidence),
             role: Some(claim.role),
@@ -267,28 +231,14 @@ pub(super) fn set_aside(
 }
 
 /// What the model says of the event that stands out most, and what it rests on.
-fn learned(evidence: &Evidence, event: &Event) -> String {
+fn learned(evidence: &Evidence, event: &Event) -> Said {
     let told = evidence.features.iter().filter(|fact| fact.event == event.handle && fact.weight_milli > 0);
-    let told: Vec<String> = told
-        .take(ATTRIBUTIONS_TOLD_MAX)
-        .map(|fact| {
-            let definition = fact.feature.definition();
-            let unit = match definition.unit {
-                "0 or 1" | "code" | "ratio" => String::new(),
-                unit => format!(" {unit}"),
-            };
-            let value = fact.value_milli.map_or("unknown".to_owned(), |milli| {
-                let digits = if milli % 1000 == 0 { 0 } else { 1 };
-                format!("{:.digits$}{unit}", f64::from(milli) / 1000.0)
-            });
-            format!("{} {value} ({:+.1})", definition.name.replace('_', " "), f64::from(fact.weight_milli) / 1000.0)
-        })
-        .collect();
-    let score = evidence.learned(event);
-    match told.as_slice() {
-        [] => format!("The event that stands out most scores {score:.2}."),
-        told => format!("The event that stands out most scores {score:.2}, mostly for {}.", listed(told)),
-    }
+    let moved_by = told.take(ATTRIBUTIONS_TOLD_MAX).map(|fact| Measured {
+        feature: fact.feature,
+        value_milli: fact.value_milli,
+        weight_milli: fact.weight_milli,
+    });
+    Said::Learned { score_milli: (evidence.learned(event) * 1000.0).round() as u16, moved_by: moved_by.collect() }
 }
 
 /// The part of the most probable event's log-odds above an ordinary one that its detections explain; none under fitted
@@ -313,7 +263,7 @@ pub(super) fn sort(reasons: &mut [Reason]) {
         against(a)
             .cmp(&against(b))
             .then_with(|| b.weight.abs().total_cmp(&a.weight.abs()))
-            .then_with(|| a.text.cmp(&b.text))
+            .then_with(|| Language::English.reason(&a.said).cmp(&Language::English.reason(&b.said)))
     });
 }
 

@@ -3,6 +3,7 @@
 use super::check::Finding;
 use super::evidence::Evidence;
 use super::response::has_narrow_step;
+use super::said::Hold;
 use super::{Bounds, RejectedClaim, Route};
 use crate::level::Verdict;
 use crate::plan::Action;
@@ -35,30 +36,27 @@ pub(super) fn route(evidence: &Evidence, bounds: &Bounds, outcome: &Outcome<'_>)
     {
         return Route::Automatic;
     }
-    let mut why: Vec<String> = Vec::new();
-    if outcome.verdict == Verdict::Insufficient {
-        why.push(match bounds.close_below() {
-            None => format!("nothing is closed without a person ({})", bounds.closing_rests_on()),
-            Some(bound) => format!("not closed under the bound of {bound:.2}, {}", bounds.closing_rests_on()),
-        });
+    let mut why = vec![if outcome.verdict == Verdict::Insufficient {
+        let rests = bounds.closing_rests_on();
+        match bounds.close_below() {
+            None => Hold::NothingCloses { rests },
+            Some(bound) => Hold::NotClosed { bound_percent: percent(bound), rests },
+        }
     } else {
-        why.push(match act_from {
-            None => format!("no step is taken without a person ({})", bounds.acting_rests_on()),
-            Some(bound) if !is_likely(bound) => {
-                format!("not above the bound of {bound:.2} for automatic steps, {}", bounds.acting_rests_on())
-            }
-            Some(_) if !has_narrow_step(outcome.actions) => "no narrow, reversible step fits".to_owned(),
-            Some(_) => format!("the verdict is {}", outcome.verdict),
-        });
-    }
-    if let Some(floor) = evidence.floor {
-        why.push(format!("policy sets severity to at least {floor}"));
-    }
-    if evidence.injection {
-        why.push("a text written by a caller has the form of instructions".to_owned());
-    }
-    if unfit {
-        why.push("a role claimed what the evidence does not show".to_owned());
-    }
-    Route::Person { why: why.join("; ") }
+        let rests = bounds.acting_rests_on();
+        match act_from {
+            None => Hold::NothingActs { rests },
+            Some(bound) if !is_likely(bound) => Hold::NotAbove { bound_percent: percent(bound), rests },
+            Some(_) if !has_narrow_step(outcome.actions) => Hold::NoNarrowStep,
+            Some(_) => Hold::Verdict(outcome.verdict),
+        }
+    }];
+    why.extend(evidence.floor.map(Hold::Floor));
+    why.extend(evidence.injection.then_some(Hold::Instructions));
+    why.extend(unfit.then_some(Hold::FalseClaim));
+    Route::Person { why }
+}
+
+fn percent(bound: f64) -> u8 {
+    (bound.clamp(0.0, 1.0) * 100.0).round() as u8
 }

@@ -8,6 +8,7 @@ use super::calibration::{Calibration, Counts};
 use super::conformal::{CONTAINED, MISSED, Promise};
 use super::evidence::sha256_hex;
 use super::refit::Refit;
+use super::said::Rests;
 use super::weights::Weights;
 
 /// Characters of a digest that name it.
@@ -76,31 +77,25 @@ impl Bounds {
         with_models.map(|bound| bound.max(alone))
     }
 
-    /// What the closing bound rests on, or why there is none, for a person.
-    pub(super) fn closing_rests_on(&self) -> String {
-        rests_on(self.close_up_to, self.close_by, self.labelled.attacks, "attack", MISSED)
+    /// What the closing bound rests on, or why there is none.
+    pub(super) fn closing_rests_on(&self) -> Rests {
+        rests_on(self.close_up_to, self.close_by, self.labelled.attacks, MISSED)
     }
 
     /// The same of the bound for steps.
-    pub(super) fn acting_rests_on(&self) -> String {
-        rests_on(self.act_from, self.act_by, self.labelled.benign, "benign case", CONTAINED)
+    pub(super) fn acting_rests_on(&self) -> Rests {
+        rests_on(self.act_from, self.act_by, self.labelled.benign, CONTAINED)
     }
 }
 
-fn rests_on(bound: Option<f64>, by: Source, cases: u32, kind: &str, promise: Promise) -> String {
-    let labelled =
-        |cases: u32| if cases == 1 { format!("one labelled {kind}") } else { format!("{cases} labelled {kind}s") };
-    let enough = cases as usize >= promise.cases_min();
+fn rests_on(bound: Option<f64>, by: Source, cases: u32, promise: Promise) -> Rests {
+    let of = u32::try_from(promise.cases_min()).unwrap_or(u32::MAX);
     match (bound, by, cases) {
-        (Some(_), Source::Hand, _) => "set by hand".to_owned(),
-        (Some(_), Source::Labels, _) => format!("from {}", labelled(cases)),
-        (None, _, 0) => "no labelled cases, and no bound set by the operator".to_owned(),
-        (None, _, _) if enough => format!("{} allow none, and the operator set none", labelled(cases)),
-        (None, _, _) => format!(
-            "{} of the {} that it takes, and no bound set by the operator",
-            labelled(cases),
-            promise.cases_min()
-        ),
+        (Some(_), Source::Hand, _) => Rests::ByHand,
+        (Some(_), Source::Labels, _) => Rests::OnLabelled { cases },
+        (None, _, 0) => Rests::Unlabelled,
+        (None, _, _) if cases >= of => Rests::Unkept { cases },
+        (None, _, _) => Rests::TooFew { cases, of },
     }
 }
 
@@ -198,7 +193,7 @@ mod tests {
         let none = Bounds::default().or_calibrated(&calibration(), false);
         assert_eq!((none.close_below(), none.close_by), (Some(0.03), Source::Labels));
         assert_eq!((none.automatic_from(true), none.automatic_from(false)), (Some(0.97), None));
-        assert_eq!(none.closing_rests_on(), "from 400 labelled attacks");
+        assert_eq!(none.closing_rests_on(), Rests::OnLabelled { cases: 400 });
         let alone = Bounds::default().or_calibrated(&calibration(), true);
         assert_eq!(alone.automatic_from(false), Some(0.98));
         let hand = Bounds {
@@ -212,20 +207,16 @@ mod tests {
             (hand.close_below(), hand.automatic_from(true), hand.automatic_from(false)),
             (Some(0.01), Some(0.99), None)
         );
-        assert_eq!(
-            (hand.closing_rests_on(), hand.acting_rests_on()),
-            ("set by hand".to_owned(), "set by hand".to_owned())
-        );
+        assert_eq!((hand.closing_rests_on(), hand.acting_rests_on()), (Rests::ByHand, Rests::ByHand));
     }
 
     #[test]
     fn why_there_is_no_bound_is_told_with_its_number() {
         let mut bounds = Bounds::default();
-        assert_eq!(bounds.closing_rests_on(), "no labelled cases, and no bound set by the operator");
+        assert_eq!(bounds.closing_rests_on(), Rests::Unlabelled);
         bounds.labelled = Counts { attacks: 1, benign: 1_500 };
-        let told = "one labelled attack of the 199 that it takes, and no bound set by the operator";
-        assert_eq!(bounds.closing_rests_on(), told);
-        assert_eq!(bounds.acting_rests_on(), "1500 labelled benign cases allow none, and the operator set none");
+        assert_eq!(bounds.closing_rests_on(), Rests::TooFew { cases: 1, of: 199 });
+        assert_eq!(bounds.acting_rests_on(), Rests::Unkept { cases: 1_500 });
     }
 
     #[test]

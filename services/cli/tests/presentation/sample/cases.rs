@@ -3,7 +3,13 @@
 use trailwarden::findings::Finding;
 use trailwarden_core::activity::{Credential, PrincipalKind};
 use trailwarden_core::case::Signal;
+use trailwarden_core::feature::Feature;
 use trailwarden_core::level::{Level, Severity, Verdict};
+use trailwarden_core::negotiation::group::Group;
+use trailwarden_core::negotiation::predicate::Predicate;
+use trailwarden_core::negotiation::said::{
+    Change, Counterfactual, Deeds, Measured, Place, Said, Subject, Summary, Told,
+};
 use trailwarden_core::negotiation::{Brain, Reason, RejectedClaim, Role, Route, Technique};
 use trailwarden_core::plan::{Action, Playbook};
 use trailwarden_core::resource::{Resource, ResourceKind};
@@ -11,13 +17,14 @@ use trailwarden_core::time::{HOUR_MS, SECOND_MS};
 
 use super::{finding, resource, signal, time};
 
-fn reason(text: &str, weight: f64, signals: &[&Signal], role: Option<Role>) -> Reason {
-    Reason {
-        text: text.into(),
-        weight,
-        event_ids: signals.iter().map(|signal| signal.event_id.clone()).collect(),
-        role,
-    }
+/// A claim with the rule that grounds it, if one does.
+fn claim(predicate: Predicate, rule: &str) -> Said {
+    let detections = if rule.is_empty() { vec![] } else { vec![rule.to_owned()] };
+    Said::Claim { predicate, detections }
+}
+
+fn reason(said: Said, weight: f64, signals: &[&Signal], role: Option<Role>) -> Reason {
+    Reason { said, weight, event_ids: signals.iter().map(|signal| signal.event_id.clone()).collect(), role }
 }
 
 fn step(playbook: Playbook, target: Resource) -> Action {
@@ -66,21 +73,44 @@ pub(super) fn intrusion() -> Finding {
     let [_, _, attach, key, _, stop, delete, open] = [0, 1, 2, 3, 4, 5, 6, 7].map(|at| signals[at].clone());
     let mut finding = finding("3f9a1c2e77d04b51", signals, Verdict::Malicious, Severity::Critical, 0.996);
     let judgement = &mut finding.judgement;
-    judgement.summary = "ci-deploy came from a network it never used, made itself administrator, created an access key for backup-operator and \
-        stopped the organisation’s trail, all within 14 minutes."
-        .into();
+    judgement.summary = Summary::Told(Told {
+        subject: Subject::LongTermKey { user: "ci-deploy".into(), mfa: false },
+        deeds: Deeds::Done {
+            succeeded: vec![Predicate::PrivilegeGrant, Predicate::CredentialCreationForOther, Predicate::LoggingTamper],
+            tried: vec![],
+            further: 1,
+        },
+        place: Place::Account("111122223333".into()),
+        others: 0,
+    });
     judgement.reasons = vec![
-        reason("The trail organisation-trail was stopped, and its deletion was tried", 3.2, &[&stop, &delete], None),
-        reason("AdministratorAccess was attached by a principal to itself", 2.4, &[&attach], None),
-        reason("An access key was created for another user, backup-operator", 1.9, &[&key], Some(Role::Analysis)),
         reason(
-            "The network 198.51.100.0/24 is new for this principal and for the account",
+            claim(Predicate::LoggingTamper, "Trail stopped or deleted"),
+            3.2,
+            &[&stop, &delete],
+            Some(Role::Analysis),
+        ),
+        reason(Said::Detected { title: "Administrator policy attached".into() }, 2.4, &[&attach], None),
+        reason(
+            claim(Predicate::CredentialCreationForOther, "Access key created for another user"),
+            1.9,
+            &[&key],
+            Some(Role::Analysis),
+        ),
+        reason(
+            claim(Predicate::NewSourceNetwork, ""),
             1.1,
             &[&attach, &key, &stop, &delete, &open],
             Some(Role::Context),
         ),
-        reason("The principal is registered as automation", -1.2, &[&attach], Some(Role::Sceptic)),
-        reason("The long-term key itself is in daily use since 91 days", -0.3, &[], Some(Role::Context)),
+        reason(
+            Said::SetAside { claim: Predicate::LongLivedPrincipal, by: Predicate::NewSourceNetwork },
+            0.0,
+            &[&attach],
+            Some(Role::Context),
+        ),
+        reason(claim(Predicate::KnownAutomation, ""), -1.2, &[&attach], Some(Role::Sceptic)),
+        reason(claim(Predicate::PeerMatch, ""), -0.3, &[], Some(Role::Context)),
     ];
     judgement.rejected = vec![RejectedClaim {
         role: Role::Sceptic,
@@ -91,8 +121,11 @@ pub(super) fn intrusion() -> Finding {
         [("T1562.008", &stop), ("T1098.003", &attach), ("T1098.001", &key), ("T1078.004", &attach), ("T1530", &open)]
             .map(|(id, signal)| Technique { id: id.into(), event_ids: vec![signal.event_id.clone()] })
             .into();
-    judgement.counterfactual =
-        Some("Without the stopped trail and the administrator policy the verdict would be suspicious (p 61 %).".into());
+    judgement.counterfactual = Some(Counterfactual::Gives {
+        change: Change::WithoutDetection("Trail stopped or deleted".into()),
+        verdict: Verdict::Suspicious,
+        severity: Severity::High,
+    });
     judgement.plan.actions = vec![
         step(Playbook::DisableAccessKey, resource(ResourceKind::AccessKey, "AKIAIOSFODNN7EXAMPLE", false)),
         step(Playbook::DisableCreatedCredentials, resource(ResourceKind::AccessKey, "AKIAI44QH8DHBEXAMPLE", true)),
@@ -140,19 +173,29 @@ pub(super) fn sweep() -> Finding {
     finding.case.further_event_ids = (0..112).map(|number| format!("further-{number:03}")).collect();
     let judgement = &mut finding.judgement;
     judgement.probability_deterministic = 0.79;
-    judgement.summary =
-        "The role nightly-report-lambda read 83 secrets in 13 minutes from outside AWS, with a credential that Lambda had handed out.".into();
+    judgement.summary = Summary::Written(
+        "The role nightly-report-lambda read 83 secrets in 13 minutes from outside AWS, with a credential that Lambda had handed out.".into(),
+    );
+    let moved_by = vec![
+        Measured { feature: Feature::Source1h, value_milli: Some(412_000), weight_milli: 1_310 },
+        Measured { feature: Feature::SourceRarityPrincipal, value_milli: Some(8_420), weight_milli: 640 },
+        Measured { feature: Feature::FirstProgramPrincipal, value_milli: Some(1_000), weight_milli: 420 },
+        Measured { feature: Feature::SinceLast, value_milli: None, weight_milli: 180 },
+    ];
     judgement.reasons = vec![
-        reason("Secrets were read in a burst: 412 calls, 83 distinct secrets", 1.8, &cited, None),
-        reason("A Lambda role’s credential was used from a public address", 1.5, &cited[..3], Some(Role::Analysis)),
-        reason("The role reads secrets every night at this hour", -0.9, &cited[..2], Some(Role::Context)),
+        reason(claim(Predicate::SecretSweep, "Secrets read in a burst"), 1.8, &cited, Some(Role::Analysis)),
+        reason(Said::Learned { score_milli: 710, moved_by }, 1.5, &cited[..3], None),
+        reason(claim(Predicate::BaselineMatch, ""), -0.9, &cited[..2], Some(Role::Context)),
     ];
     judgement.techniques = ["T1555.006", "T1078.004"]
         .map(|id| Technique { id: id.into(), event_ids: cited.iter().map(|signal| signal.event_id.clone()).collect() })
         .into();
     judgement.brains[2].1 = Brain::Llm("local-1.5b".into());
-    judgement.counterfactual =
-        Some("Calls from the function’s own address in place of 203.0.113.77 would make it benign (p 12 %).".into());
+    judgement.counterfactual = Some(Counterfactual::Gives {
+        change: Change::AsUsual(vec![Group::Rate, Group::Source]),
+        verdict: Verdict::Insufficient,
+        severity: Severity::Low,
+    });
     let mut target = resource(ResourceKind::Role, "nightly-report-lambda", false);
     target.account = "444455556666".into();
     judgement.plan.actions = vec![step(Playbook::RevokeRoleSessions, target)];
@@ -182,11 +225,15 @@ pub(super) fn audit() -> Finding {
         .collect();
     let cited: Vec<Signal> = signals.clone();
     let mut finding = finding("0a55e1d4c2b83967", signals, Verdict::Benign, Severity::Low, 0.04);
-    finding.judgement.summary =
-        "SecurityAudit listed the account’s users, roles and policies, as it does each month.".into();
+    finding.judgement.summary = Summary::Told(Told {
+        subject: Subject::RoleSession("SecurityAudit".into()),
+        deeds: Deeds::Raised { detections: 1, strongest: "First call from this network".into() },
+        place: Place::Account("777788889999".into()),
+        others: 0,
+    });
     finding.judgement.reasons = vec![
-        reason("Many listing calls from a network new to the principal", 0.6, &cited.iter().collect::<Vec<_>>(), None),
-        reason("The principal is registered as an auditor and signed in with MFA", -2.0, &[], Some(Role::Sceptic)),
+        reason(claim(Predicate::EnumerationBurst, ""), 0.6, &cited.iter().collect::<Vec<_>>(), Some(Role::Analysis)),
+        reason(claim(Predicate::KnownAdministrator, ""), -2.0, &[], Some(Role::Sceptic)),
     ];
     finding.judgement.route = Route::Closed;
     finding

@@ -8,6 +8,7 @@ use trailwarden_core::case::{Case, Signal};
 use trailwarden_core::detection::{Rule, RuleIndex};
 use trailwarden_core::feature::FeatureVector;
 use trailwarden_core::level::{Level, Severity, Verdict};
+use trailwarden_core::negotiation::said::{Hold, Rests, Summary};
 use trailwarden_core::negotiation::{Basis, Brain, Judgement, Role, Route};
 use trailwarden_core::plan::Plan;
 use trailwarden_core::resource::{Resource, ResourceKind};
@@ -204,14 +205,12 @@ pub(crate) fn finding(
             severity,
             probability,
             probability_deterministic: probability,
-            summary: String::new(),
+            summary: Summary::Nothing,
             reasons: vec![],
             rejected: vec![],
             techniques: vec![],
             plan: Plan::default(),
-            route: Route::Person {
-                why: "nothing is closed or done automatically until bounds are set for this organisation".into(),
-            },
+            route: Route::Person { why: vec![Hold::NothingActs { rests: Rests::Unlabelled }] },
             counterfactual: None,
             brains: [Role::Analysis, Role::Context, Role::Sceptic, Role::Judge, Role::Responder, Role::Reporter]
                 .map(|role| (role, Brain::Deterministic))
