@@ -14,6 +14,7 @@ use trailwarden_core::level::Verdict;
 use trailwarden_core::time::Timestamp;
 
 use crate::background::Background;
+use crate::capsule::command as capsule;
 use crate::config::Config;
 use crate::findings::Findings;
 use crate::progress::Bar;
@@ -69,6 +70,8 @@ pub struct ScanRequest {
     pub cases: Option<PathBuf>,
     pub events: Option<PathBuf>,
     pub report: Option<PathBuf>,
+    /// A folder for replay capsules.
+    pub capsules: Option<PathBuf>,
     pub fail_on: Option<Verdict>,
     pub format: Format,
     pub threads: Option<usize>,
@@ -86,6 +89,9 @@ pub fn scan(request: ScanRequest, surroundings: &Surroundings<'_>) -> Result<Exi
 
     let named = [request.events.as_deref(), request.cases.as_deref(), request.report.as_deref()];
     outputs::check(&request.paths, &named.into_iter().flatten().collect::<Vec<_>>())?;
+    if request.capsules.is_some() {
+        capsule::check_inputs(&request.paths)?;
+    }
     // Opened before the work, so that a wrong path is told at once.
     let mut events = request.events.as_deref().map(create).transpose()?;
     let mut cases = request.cases.as_deref().map(create).transpose()?;
@@ -121,6 +127,9 @@ pub fn scan(request: ScanRequest, surroundings: &Surroundings<'_>) -> Result<Exi
     if let Some(path) = &request.report {
         tell(&format!("report     {}\n", path.display()));
     }
+    if let Some(folder) = &request.capsules {
+        capsule::write_all(&scanner, &inputs, &findings, folder, surroundings)?;
+    }
     if findings.input.events == 0 {
         tell("trailwarden: nothing could be read; the lines above say what was found instead\n");
     }
@@ -140,6 +149,8 @@ pub fn demo(seed: u64, report_path: &Path, surroundings: &Surroundings<'_>) -> R
     findings.planted = Some(organisation.planted(&findings));
     report_file.write_all(report::html(&findings).as_bytes()).context("could not write the report")?;
     finish(Some(report_file), Some(report_path))?;
+    let capsule_path = report_path.with_extension("capsule");
+    capsule::write_one(&scanner, &organisation.inputs(), &findings, &capsule_path, surroundings)?;
 
     let screen = surroundings.screen();
     let text = format!("{}\n{}", terminal::cases(&findings, screen), terminal::planted(&findings, screen));
@@ -148,6 +159,7 @@ pub fn demo(seed: u64, report_path: &Path, surroundings: &Surroundings<'_>) -> R
     }
     tell(&terminal::summary(&findings.input, (surroundings.elapsed)().as_secs_f64()));
     tell(&format!("report     {}\n", report_path.display()));
+    tell(&format!("capsule    {}; `trailwarden replay` judges its case again\n", capsule_path.display()));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,6 +1,7 @@
 //! Composition of the stages and the operator's commands.
 
 pub mod background;
+pub mod capsule;
 pub mod case;
 mod case_lines;
 pub mod command;

@@ -39,7 +39,7 @@ const FINDINGS_KEPT_MAX: usize = 200;
 /// Accounts named in the report.
 const ACCOUNTS_NAMED_MAX: usize = 1_000;
 /// How far ahead of the clock an event may be before its time is not believed.
-const CLOCK_SKEW_MS: i64 = 5 * MINUTE_MS;
+pub(crate) const CLOCK_SKEW_MS: i64 = 5 * MINUTE_MS;
 
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -60,10 +60,31 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Scanner {
     config: Config,
+    sources: Sources,
     rules: Arc<RuleSet>,
     vocabulary: Arc<Vocabulary>,
     registry: Registry,
     scorer: Option<Arc<Scorer>>,
+}
+
+/// What the configuration names and does not hold itself.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sources {
+    /// The operator's own rules: name and text of each file.
+    pub rules: Vec<(String, String)>,
+    /// The operator's own model bundle.
+    pub bundle: Option<Vec<u8>>,
+}
+
+impl Sources {
+    fn read(config: &Config) -> Result<Self, Error> {
+        let path = config.model.bundle.as_ref().filter(|_| config.model.used != Used::None);
+        let read = path.map(|path| {
+            let read = File::open(path).and_then(read_bundle);
+            read.map_err(|source| Error::Unreadable { path: path.clone(), source })
+        });
+        Ok(Self { rules: rules::own(&config.detections)?, bundle: read.transpose()? })
+    }
 }
 
 /// Where lines go, as they are found.
@@ -78,10 +99,24 @@ pub struct Outputs<'a> {
 impl Scanner {
     /// Loads the rules and the model that the configuration names.
     pub fn from_config(config: Config) -> Result<Self, Error> {
-        let rules = Arc::new(rules::load(&config.detections)?);
+        let sources = Sources::read(&config)?;
+        Self::from_sources(config, sources)
+    }
+
+    /// As [`Scanner::from_config`], with what was read before.
+    pub fn from_sources(config: Config, sources: Sources) -> Result<Self, Error> {
+        let rules = Arc::new(rules::assemble(&sources.rules, &config.detections.disable)?);
         let registry = config.registry();
-        let scorer = scorer(&config.model)?.map(Arc::new);
-        Ok(Self { config, rules, vocabulary: Arc::new(Vocabulary::builtin()), registry, scorer })
+        let scorer = scorer(&config.model, sources.bundle.as_deref())?.map(Arc::new);
+        Ok(Self { config, sources, rules, vocabulary: Arc::new(Vocabulary::builtin()), registry, scorer })
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub fn sources(&self) -> &Sources {
+        &self.sources
     }
 
     /// The name of the model bundle that scores, if one does.
@@ -101,8 +136,12 @@ impl Scanner {
     /// accounts: `recorded_in` count as the operator's beside those that the registry names.
     pub fn engine(&self, now: Timestamp, recorded_in: &BTreeSet<String>) -> Engine<'_> {
         let accounts = self.registry.accounts.union(recorded_in).cloned().collect();
+        self.engine_until(now.plus_ms(CLOCK_SKEW_MS), accounts)
+    }
+
+    /// As [`Scanner::engine`], with the latest event time to believe and all accounts of the operator's.
+    pub fn engine_until(&self, horizon: Timestamp, accounts: BTreeSet<String>) -> Engine<'_> {
         let (baseline, cases) = (self.baseline_limits(), self.case_limits());
-        let horizon = now.plus_ms(CLOCK_SKEW_MS);
         let describer = Describer::new(&self.rules, &self.vocabulary, baseline, horizon, accounts);
         Engine::new(describer, self.scorer.as_deref(), cases)
     }
@@ -217,14 +256,11 @@ impl Observe for ServiceObserver {
 }
 
 /// The model that the configuration asks for.
-fn scorer(model: &config::Model) -> Result<Option<Scorer>, Error> {
-    let loaded = match (model.used, &model.bundle) {
+fn scorer(model: &config::Model, bundle: Option<&[u8]>) -> Result<Option<Scorer>, Error> {
+    let loaded = match (model.used, bundle) {
         (Used::None, _) => return Ok(None),
         (_, None) => Scorer::builtin(),
-        (_, Some(path)) => {
-            let read = File::open(path).and_then(read_bundle);
-            Scorer::from_bytes(&read.map_err(|source| Error::Unreadable { path: path.clone(), source })?)
-        }
+        (_, Some(bytes)) => Scorer::from_bytes(bytes),
     };
     let scorer = loaded.map_err(|source| Error::Model { path: model.bundle.clone(), source })?;
     Ok(Some(if model.used == Used::Trees { scorer.without_networks() } else { scorer }))
