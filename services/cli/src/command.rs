@@ -149,8 +149,6 @@ pub fn demo(seed: u64, report_path: &Path, surroundings: &Surroundings<'_>) -> R
     findings.planted = Some(organisation.planted(&findings));
     report_file.write_all(report::html(&findings).as_bytes()).context("could not write the report")?;
     finish(Some(report_file), Some(report_path))?;
-    let capsule_path = report_path.with_extension("capsule");
-    capsule::write_one(&scanner, &organisation.inputs(), &findings, &capsule_path, surroundings)?;
 
     let screen = surroundings.screen();
     let text = format!("{}\n{}", terminal::cases(&findings, screen), terminal::planted(&findings, screen));
@@ -159,7 +157,8 @@ pub fn demo(seed: u64, report_path: &Path, surroundings: &Surroundings<'_>) -> R
     }
     tell(&terminal::summary(&findings.input, (surroundings.elapsed)().as_secs_f64()));
     tell(&format!("report     {}\n", report_path.display()));
-    tell(&format!("capsule    {}; `trailwarden replay` judges its case again\n", capsule_path.display()));
+    let capsule_path = report_path.with_extension("capsule");
+    capsule::write_one(&scanner, &organisation.inputs(), &findings, &capsule_path, surroundings)?;
     Ok(ExitCode::SUCCESS)
 }
 

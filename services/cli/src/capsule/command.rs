@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -114,7 +115,7 @@ fn shown(capsule: &Capsule, head: &Head) -> String {
         name(about.model.as_deref().unwrap_or("none")),
         if capsule.bundle.is_some() { ", inside" } else { "" },
         name(&about.rules_digest),
-        name(&about.brains.join(", ")),
+        name(&answered(capsule)),
         name(&head.holds),
     );
     text.push_str("SECTION     BYTES       STORED  SHA-256\n");
@@ -128,6 +129,15 @@ fn shown(capsule: &Capsule, head: &Head) -> String {
         ));
     }
     text
+}
+
+/// Who answered for the roles; models by their names.
+fn answered(capsule: &Capsule) -> String {
+    let said: Option<Transcript> = capsule.transcript.as_deref().and_then(|text| serde_json::from_str(text).ok());
+    let calls = said.iter().flat_map(|said| &said.calls).filter(|call| call.ended == Ended::Answered);
+    let models: BTreeSet<String> = calls.map(|call| format!("llm:{}", call.model)).collect();
+    let others = capsule.about.brains.iter().filter(|brain| models.is_empty() || *brain != "recorded").cloned();
+    others.chain(models.iter().cloned()).collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(", ")
 }
 
 /// Refuses inputs that can be read only once.
@@ -163,7 +173,7 @@ pub(crate) fn write_all(
     take(scanner, inputs, surroundings.now, &chosen.wanted, |Taken { case_id, capsule }| match capsule {
         Ok(capsule) => {
             let path = folder.join(format!("{case_id}.capsule"));
-            let put = fs::write(&path, &capsule).with_context(|| format!("could not write {}", path.display()));
+            let put = write(&path, &capsule);
             if put.is_ok() {
                 written += 1;
                 bytes += capsule.len() as u64;
@@ -209,7 +219,17 @@ impl Chosen {
     }
 }
 
-/// Writes the capsule of the most urgent case beside the demo's report.
+/// Writes a capsule. It holds what callers wrote, so nobody else may read it.
+fn write(path: &Path, capsule: &[u8]) -> Result<()> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let written = options.open(path).and_then(|mut file| file.write_all(capsule));
+    written.with_context(|| format!("could not write {}", path.display()))
+}
+
+/// Writes the capsule of the most urgent case beside the demo's report, and says so.
 pub(crate) fn write_one(
     scanner: &Scanner,
     inputs: &[Input],
@@ -218,8 +238,15 @@ pub(crate) fn write_one(
     surroundings: &Surroundings<'_>,
 ) -> Result<()> {
     let Some(finding) = findings.by_urgency().first().copied() else { return Ok(()) };
-    let bytes = taken(scanner, inputs, &Wanted::of(&finding.case)?, surroundings)?;
-    fs::write(path, bytes).with_context(|| format!("could not write {}", path.display()))
+    match Wanted::of(&finding.case).map_err(Into::into).and_then(|wanted| taken(scanner, inputs, &wanted, surroundings))
+    {
+        Ok(bytes) => {
+            write(path, &bytes)?;
+            tell(&format!("capsule    {}; `trailwarden replay` judges its case again\n", path.display()));
+        }
+        Err(error) => tell(&format!("capsule    none: {}\n", visible(&format!("{error:#}"), LINE_CHARS_MAX))),
+    }
+    Ok(())
 }
 
 fn taken(scanner: &Scanner, inputs: &[Input], wanted: &Wanted, surroundings: &Surroundings<'_>) -> Result<Vec<u8>> {
@@ -281,7 +308,7 @@ pub fn export(request: &ExportRequest, surroundings: &Surroundings<'_>) -> Resul
             ));
         }
     }
-    fs::write(&request.out, &bytes).with_context(|| format!("could not write {}", request.out.display()))?;
+    write(&request.out, &bytes)?;
     tell(&format!("capsule    {}, {} KiB; {HOLDS}\n", request.out.display(), bytes.len().div_ceil(1024)));
     Ok(ExitCode::SUCCESS)
 }

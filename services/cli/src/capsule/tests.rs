@@ -56,15 +56,19 @@ fn grave() -> Capsule {
     capsules.max_by_key(|capsule| capsule.about.events).expect("a case")
 }
 
+/// A generated organisation, in a folder.
+fn organisation(folder: &Path) -> [Input; 1] {
+    let settings = Settings { accounts: 4, days: 21, ..Settings::new(24_000, 5) };
+    generate::generate(&settings, folder).expect("an organisation");
+    [Input::Path(folder.join("AWSLogs"))]
+}
+
 #[test]
 fn capsules_replay_with_nothing_but_themselves() {
     let folder = tempfile::tempdir().expect("a folder");
-    let settings = Settings { accounts: 4, days: 21, ..Settings::new(24_000, 5) };
-    generate::generate(&settings, folder.path()).expect("an organisation");
-    let organisation = [Input::Path(folder.path().join("AWSLogs"))];
     let scanner = defaults();
     let mut learned = 0;
-    for inputs in [&incident(), &organisation] {
+    for inputs in [&incident(), &organisation(folder.path())] {
         let (one, other) = (files(&scanner, inputs, NOW), files(&scanner, inputs, NOW.plus_ms(HOUR_MS)));
         assert!(one == other, "the same input gives the same capsules, whatever the clock");
         for file in &one {
@@ -177,6 +181,31 @@ fn state_that_is_not_what_it_was_shows_in_the_features() {
     let differences = replay(&defaults(), &planted).expect("a replay").differences;
     assert_eq!(differences[0].stage, Stage::Features);
     assert!(differences[0].text.starts_with("feature "), "{}", differences[0].text);
+}
+
+#[test]
+fn each_kind_of_state_is_there_because_some_case_needs_it() {
+    let (folder, scanner) = (tempfile::tempdir().expect("a folder"), defaults());
+    let files = files(&scanner, &organisation(folder.path()), NOW);
+    let capsules: Vec<Capsule> = files.iter().map(|file| read(file)).collect();
+    let strip = |capsule: &Capsule, kind: &str| {
+        let mut before = json!(capsule.before);
+        match kind {
+            "links" => before["links"] = json!([]),
+            kind => {
+                let without = json!({"live": "AsLeft", "epoch": null, "groups": []});
+                let moments = before["moments"].as_array_mut().expect("moments");
+                moments.iter_mut().for_each(|moment| moment[kind] = without[kind].clone());
+            }
+        }
+        Capsule { before: serde_json::from_value(before).expect("its own shape"), ..capsule.clone() }
+    };
+    for kind in ["live", "epoch", "groups", "links"] {
+        let differs =
+            |capsule: &&Capsule| !replay(&scanner, &strip(capsule, kind)).expect("a replay").differences.is_empty();
+        let needing = capsules.iter().filter(differs).count();
+        assert!(needing > 0, "none of {} cases needs {kind}", capsules.len());
+    }
 }
 
 #[test]

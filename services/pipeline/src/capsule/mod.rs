@@ -186,6 +186,10 @@ pub fn again(
     engine.gatherer.cases_mut().hold(&capsule.before.links);
     let (mut observed, mut cases) = (Vec::new(), Vec::new());
     collected.in_order(|observation| {
+        // Whoever forged it may have put more in.
+        if observed.len() == EVENTS_MAX {
+            return;
+        }
         if let Some(moment) = moments.get(observation.activity.event_id) {
             moment.restore(&mut engine, &observation.activity);
         }
