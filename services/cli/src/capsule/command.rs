@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::findings::Findings;
 use crate::models;
 use crate::scan::Scanner;
-use crate::untrusted::{name, visible};
+use crate::untrusted::{name, visible, visible_json};
 
 /// Exit code of a replay that came to something else.
 const DIFFERENT: u8 = 1;
@@ -55,7 +55,7 @@ pub fn run(request: &ReplayRequest, surroundings: &Surroundings<'_>) -> Result<E
         return Ok(ExitCode::SUCCESS);
     }
     if request.records {
-        print(&String::from_utf8_lossy(&capsule.records))?;
+        print(&delivered(&capsule.records))?;
         return Ok(ExitCode::SUCCESS);
     }
     let scanner = scanner_of(&capsule).with_context(|| format!("the capsule {}", path.display()))?;
@@ -65,6 +65,18 @@ pub fn run(request: &ReplayRequest, surroundings: &Surroundings<'_>) -> Result<E
         ask_again(&scanner, &capsule, &replayed, request.config.as_deref(), surroundings)?;
     }
     Ok(if replayed.differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENT) })
+}
+
+/// The records as text, what hides in their strings escaped; blanks between values stay.
+fn delivered(records: &[u8]) -> String {
+    let is_blank = |letter: char| matches!(letter, '\t' | '\r');
+    let mut text = String::with_capacity(records.len());
+    for piece in String::from_utf8_lossy(records).split_inclusive(is_blank) {
+        let body = piece.trim_end_matches(is_blank);
+        text.push_str(&visible_json(body));
+        text.push_str(&piece[body.len()..]);
+    }
+    text
 }
 
 fn told(capsule: &Capsule, replayed: &Replayed, otherwise: &[String], by_stage: bool) -> String {
@@ -413,6 +425,15 @@ mod tests {
             milliseconds: 0,
             ended,
         }
+    }
+
+    #[test]
+    fn records_do_nothing_to_the_terminal_and_stay_records() {
+        let raw = "{\"Records\":[\r\n\t{\"userAgent\":\"a\u{202e}b\u{9b}2J\"}]}\n";
+        let text = delivered(raw.as_bytes());
+        assert!(text.contains("a\\u202eb\\u009b2J") && text.contains("\r\n\t{"), "{text}");
+        let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).expect("JSON");
+        assert_eq!(read(&text), read(raw));
     }
 
     #[test]

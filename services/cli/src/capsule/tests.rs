@@ -241,7 +241,7 @@ fn what_is_no_capsule_or_was_changed_is_refused_in_words() {
     // Whoever can compute digests can change what was recorded, but not what is judged.
     let mut forged = grave();
     forged.about.verdict = "benign".to_owned();
-    assert!(matches!(Capsule::from_bytes(&forged.to_bytes().expect("small")), Ok((read, _)) if read == forged));
+    says(&forged.to_bytes().expect("small"), "does not agree");
     put(&mut forged.outcome.decided.judgement, "\"verdict\":", "\"benign\"");
     forged.about.verdict_digest = forged.outcome.decided.digest();
     let differences = replay(&defaults(), &read(&forged.to_bytes().expect("small"))).expect("a replay").differences;
@@ -367,6 +367,7 @@ fn deliberated(scanner: &Scanner, capsule: &Capsule) -> Capsule {
     let decided = decision(scanner, &judged).expect("a plan");
     let mut about = capsule.about.clone();
     (about.verdict, about.verdict_digest) = (judged.judgement.verdict.to_string(), decided.digest());
+    about.severity = judged.judgement.severity.to_string();
     let outcome = Outcome { decided, ..capsule.outcome.clone() };
     Capsule { about, outcome, transcript: Some(transcript.to_json()), ..capsule.clone() }
 }
@@ -387,7 +388,6 @@ fn what_models_said_is_replayed_from_the_record() {
     let mut exported = read(&made.take().expect("made").expect("fits"));
     assert!(exported.about.brains.contains(&"recorded".to_owned()));
     exported.about.brains.clone_from(&capsule.about.brains);
-    exported.about.severity.clone_from(&capsule.about.severity);
     assert_eq!(exported, capsule);
     let other = text.replacen("\"input_digest\":\"", "\"input_digest\":\"0", 1);
     take(&scanner, &incident(), NOW, &wanted(&other), |taken| made = Some(taken.capsule)).expect("room");

@@ -169,7 +169,8 @@ impl Capsule {
         let about = &capsule.about;
         let agrees = (&head.case_id, &head.verdict, &head.verdict_digest)
             == (&about.case_id, &about.verdict, &about.verdict_digest)
-            && about.verdict_digest == capsule.outcome.decided.digest();
+            && about.verdict_digest == capsule.outcome.decided.digest()
+            && about.says_what(&capsule.outcome.decided.judgement);
         if !agrees {
             return Err(Error::Head { what: "it does not agree with what follows".to_owned() });
         }
@@ -197,6 +198,15 @@ impl Capsule {
             bundle,
             transcript: transcript.map_err(|_| Error::Unreadable { name: "transcript", what: "no text".to_owned() })?,
         })
+    }
+}
+
+impl About {
+    /// Whether case, verdict and severity are those of this judgement.
+    fn says_what(&self, judgement: &str) -> bool {
+        let judgement: Value = serde_json::from_str(judgement).unwrap_or_default();
+        let own = [("case_id", &self.case_id), ("verdict", &self.verdict), ("severity", &self.severity)];
+        own.into_iter().all(|(name, said)| judgement[name] == said.as_str())
     }
 }
 
