@@ -162,6 +162,19 @@ async fn a_python_client_generated_from_the_protos_is_served() {
             "unknown": ["NOT_FOUND", "there is no case nosuchcase"],
         })
     );
+    assert_exported(&cluster, case.as_str().unwrap());
+}
+
+/// The case becomes a capsule of the logs, with the deployment's settings, and is what the deployment says it is.
+fn assert_exported(cluster: &Cluster, case: &str) {
+    let capsule = cluster.path().join("exported.capsule");
+    let run = trailwarden(["case", "export", case, "--logs"]).arg(incident()).arg("--out").arg(&capsule);
+    let run = run.arg("--config").arg(cluster.configuration()).args(["--server", &cluster.address("council")]).run();
+    run.assert_code(0);
+    assert!(!run.stderr.contains("judged otherwise"), "{}", run.told());
+    let run = trailwarden(["replay"]).arg(&capsule).run();
+    run.assert_code(0);
+    assert!(run.stdout.starts_with("equal "), "{}", run.told());
 }
 
 /// The name of the model that a configuration takes.

@@ -93,13 +93,17 @@ impl From<log::Error> for Status {
 }
 
 impl Cases {
-    /// From the view, or from the log itself where the case began before what the view keeps.
+    /// From the view, or from the log itself where the case began before what the view keeps or was labelled since it was
+    /// judged.
     async fn case(&self, id: &str) -> Result<v1::Case, Status> {
         let id = checked_id(id)?;
-        if let Some(case) = self.view.get(id) {
+        if let Some(case) = self.view.get(id).filter(|case| case.label.is_none() || !case.transcript_json.is_empty()) {
             return Ok(case);
         }
-        self.logs.history(id).await?.case().cloned().ok_or_else(|| absent(format!("case {id}")))
+        let history = self.logs.history(id).await?;
+        let case = history.case().cloned().ok_or_else(|| absent(format!("case {id}")))?;
+        // A label does not repeat what models said.
+        Ok(v1::Case { transcript_json: history.transcript().to_owned(), ..case })
     }
 }
 

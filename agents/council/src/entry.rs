@@ -102,6 +102,12 @@ impl History {
         before.and_then(|entry| entry.case.as_ref()).map_or("", |case| case.transcript_json.as_str())
     }
 
+    /// What models said of the case as it was judged last, whatever people said since; empty where none was asked.
+    pub(crate) fn transcript(&self) -> &str {
+        let latest = self.derived().last().and_then(|entry| entry.case.as_ref());
+        latest.map_or("", |case| case.transcript_json.as_str())
+    }
+
     /// The entry that says what a person found the case to be; `None` without a case.
     pub(crate) fn labelled(&self, label: v1::CaseLabel) -> Option<CaseTransition> {
         // The transcript stands in the entry that it led to; a label does not repeat it.
@@ -218,6 +224,19 @@ mod tests {
         for (ordinal, statement) in [(1, first), (2, second), (3, Statement::MergedInto("b".into()))] {
             assert_eq!(history.decide(ordinal, &statement), Decision::Present, "{ordinal}");
         }
+    }
+
+    #[test]
+    fn what_models_said_is_found_behind_what_people_said_since() {
+        let said = Transcript { version: 1, evidence_digest: "e".into(), calls: Vec::new() };
+        let wire = to_wire(Counting.judge(case("a", &["x"])), Some(&said), CaseState::Open, 1);
+        let mut history = History::default();
+        assert_eq!(history.transcript(), "");
+        append(&mut history, 1, &Statement::Judged(Box::new(wire)));
+        let labelled = history.labelled(v1::CaseLabel::default()).expect("there is a case");
+        history.entries.push(labelled);
+        assert_eq!(history.case().map(|case| case.transcript_json.as_str()), Some(""));
+        assert_eq!(history.transcript(), said.to_json());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `case`: what a running council knows of its cases, and what a person says of them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use trailwarden_proto::v1::{
 };
 
 use crate::calibrate;
+use crate::capsule::command::{ExportRequest, Known, export};
 use crate::command::{Format, Surroundings, print, tell};
 use crate::config::Config;
 use crate::line::Line;
@@ -76,6 +77,18 @@ pub enum CaseCommand {
     },
     /// Make bounds and a refit of the pool of labelled cases, for `routing.calibration` to name
     Calibrate(calibrate::Arguments),
+    /// Write a case as a replay capsule: one file that `replay` judges again, offline. With `--server`, what models said of
+    /// it there goes with it
+    Export {
+        /// Its id, as `case list` or `scan --cases` prints it
+        id: String,
+        /// Where to write the capsule. It holds raw records
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// The logs that hold the case's events: files or folders. A deployment does not keep raw records yet
+        #[arg(long, value_name = "PATH")]
+        logs: Vec<PathBuf>,
+    },
     /// Approve a case's plan (not built yet)
     Approve {
         /// Its id, as `case list` prints it
@@ -112,22 +125,38 @@ pub fn run(
     {
         return calibrate::of_files(asked, load()?, format);
     }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("could not start")?;
+    if let CaseCommand::Export { id, out, logs } = command {
+        let known =
+            server.filter(|_| !logs.is_empty()).map(|server| runtime.block_on(known(&server, &id))).transpose()?;
+        let request = ExportRequest { id, out, logs, known, config: config.map(Path::to_owned) };
+        return export(&request, surroundings);
+    }
     let server = match server {
         Some(server) => server,
         None => load()?.listen.council,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("could not start")?;
     runtime.block_on(async {
-        let endpoint = Endpoint::from_shared(format!("http://{server}")).context("the server's address")?;
-        let channel = endpoint.connect_timeout(DEADLINE).connect().await;
-        let channel =
-            channel.with_context(|| format!("no council answers at {server}; `trailwarden run` starts one"))?;
-        let council = CaseServiceClient::new(channel);
+        let council = council(&server).await?;
         match command {
             CaseCommand::Calibrate(asked) => calibrate::of_council(&asked, load()?, council, format).await,
             command => ask(command, council, format).await,
         }
     })
+}
+
+async fn council(server: &str) -> Result<CaseServiceClient<Channel>> {
+    let endpoint = Endpoint::from_shared(format!("http://{server}")).context("the server's address")?;
+    let channel = endpoint.connect_timeout(DEADLINE).connect().await;
+    let channel = channel.with_context(|| format!("no council answers at {server}; `trailwarden run` starts one"))?;
+    Ok(CaseServiceClient::new(channel))
+}
+
+/// A case as the council at `server` knows it.
+async fn known(server: &str, id: &str) -> Result<Known> {
+    let request = timed(GetCaseRequest { id: id.to_owned() });
+    let Case { verdict, severity, transcript_json, .. } = answered(council(server).await?.get(request).await)?;
+    Ok(Known { verdict, severity, transcript: transcript_json })
 }
 
 async fn ask(command: CaseCommand, mut council: CaseServiceClient<Channel>, format: Format) -> Result<ExitCode> {
@@ -169,8 +198,8 @@ async fn ask(command: CaseCommand, mut council: CaseServiceClient<Channel>, form
             let request = LabelCaseRequest { id, verdict: verdict.to_string(), note, author, synthetic };
             print(&line(&answered(council.label(timed(request)).await)?, format))?;
         }
-        // It needs the configuration too: see `run`.
-        CaseCommand::Calibrate(_) => {}
+        // They need more than a council: see `run`.
+        CaseCommand::Calibrate(_) | CaseCommand::Export { .. } => {}
         CaseCommand::Approve { id } => drop(answered(council.approve(timed(ApproveCaseRequest { id })).await)?),
         CaseCommand::Deny { id } => drop(answered(council.deny(timed(DenyCaseRequest { id })).await)?),
         CaseCommand::Undo { id } => drop(answered(council.undo(timed(UndoCaseRequest { id })).await)?),

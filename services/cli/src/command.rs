@@ -15,6 +15,7 @@ use trailwarden_core::level::Verdict;
 use trailwarden_core::time::Timestamp;
 
 use crate::background::Background;
+use crate::capsule::command as capsule;
 use crate::config::Config;
 use crate::findings::Findings;
 use crate::progress::Bar;
@@ -73,6 +74,8 @@ pub struct ScanRequest {
     pub cases: Option<PathBuf>,
     pub events: Option<PathBuf>,
     pub report: Option<PathBuf>,
+    /// A folder for replay capsules.
+    pub capsules: Option<PathBuf>,
     pub fail_on: Option<Verdict>,
     pub format: Format,
     /// The configuration's without it.
@@ -96,6 +99,9 @@ pub fn scan(request: ScanRequest, surroundings: &Surroundings<'_>) -> Result<Exi
 
     let named = [request.events.as_deref(), request.cases.as_deref(), request.report.as_deref()];
     outputs::check(&request.paths, &named.into_iter().flatten().collect::<Vec<_>>())?;
+    if request.capsules.is_some() {
+        capsule::check_inputs(&request.paths)?;
+    }
     // Opened before the work, so that a wrong path is told at once.
     let mut events = request.events.as_deref().map(create).transpose()?;
     let mut cases = request.cases.as_deref().map(create).transpose()?;
@@ -133,6 +139,9 @@ pub fn scan(request: ScanRequest, surroundings: &Surroundings<'_>) -> Result<Exi
     if let Some(path) = &request.report {
         tell(&format!("report     {}\n", path.display()));
     }
+    if let Some(folder) = &request.capsules {
+        capsule::write_all(&scanner, &inputs, &findings, folder, surroundings)?;
+    }
     if findings.input.events == 0 {
         tell("trailwarden: nothing could be read; the lines above say what was found instead\n");
     }
@@ -162,6 +171,8 @@ pub fn demo(seed: u64, report_path: &Path, language: Language, surroundings: &Su
     }
     tell(&terminal::summary(&findings.input, (surroundings.elapsed)().as_secs_f64()));
     tell(&format!("report     {}\n", report_path.display()));
+    let capsule_path = report_path.with_extension("capsule");
+    capsule::write_one(&scanner, &organisation.inputs(), &findings, &capsule_path, surroundings)?;
     Ok(ExitCode::SUCCESS)
 }
 

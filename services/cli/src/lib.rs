@@ -2,6 +2,7 @@
 
 pub mod background;
 mod calibrate;
+pub mod capsule;
 pub mod case;
 mod case_lines;
 pub mod command;

@@ -14,7 +14,7 @@ use trailwarden::case::{self, CaseCommand};
 use trailwarden::command::{self, Surroundings};
 use trailwarden::recording::Models;
 use trailwarden::run::{self, Role};
-use trailwarden::{doctor, lab, query};
+use trailwarden::{capsule, doctor, lab, query};
 use trailwarden_core::language::Language;
 use trailwarden_core::level::Verdict;
 use trailwarden_core::negotiation::Bounds;
@@ -36,6 +36,8 @@ enum Command {
     Scan(Scan),
     /// Ask the archive in SQL: tables activities, signals, cases and history
     Query(Query),
+    /// Judge the case of a replay capsule again, offline; exits with 1 when anything is not as it was
+    Replay(Replay),
     /// Show or check the configuration
     #[command(subcommand)]
     Config(Config),
@@ -145,6 +147,9 @@ struct Scan {
     /// Write a report to read and to check: one HTML file that needs no network, or Markdown where the name ends in .md
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+    /// Write a replay capsule for each suspicious or malicious case into this folder. The input is read a second time
+    #[arg(long, value_name = "DIR")]
+    capsules: Option<PathBuf>,
     /// Exit with 1 when a case reaches this verdict: benign, insufficient, suspicious or malicious
     #[arg(long, value_name = "VERDICT")]
     fail_on: Option<Verdict>,
@@ -158,6 +163,28 @@ struct Scan {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=256))]
     threads: Option<u16>,
     /// Configuration file (TOML)
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct Replay {
+    /// A capsule that `scan --capsules`, `demo` or `case export` wrote
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Say for every stage whether it is as it was, and the first thing that is not
+    #[arg(long)]
+    diff: bool,
+    /// Ask the model that the configuration names once more, and say how far it agrees with what was said. No replay
+    #[arg(long)]
+    ask_again: bool,
+    /// Say what is inside, and replay nothing
+    #[arg(long, conflicts_with_all = ["diff", "ask_again"])]
+    show: bool,
+    /// Print the raw records as CloudTrail delivers them, and replay nothing
+    #[arg(long, conflicts_with_all = ["diff", "ask_again", "show"])]
+    records: bool,
+    /// Configuration file (TOML), for `--ask-again` alone: all else stands in the capsule
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -323,6 +350,7 @@ fn main() -> ExitCode {
                 cases: scan.cases,
                 events: scan.events,
                 report: scan.report,
+                capsules: scan.capsules,
                 fail_on: scan.fail_on,
                 format: scan.format,
                 language: scan.language,
@@ -334,6 +362,11 @@ fn main() -> ExitCode {
         Command::Query(asked) => {
             let Query { sql, archive, format, limit, config } = asked;
             query::query(query::QueryRequest { sql, archive, format, rows_max: limit as usize, config }, &surroundings)
+        }
+        Command::Replay(asked) => {
+            let Replay { file, diff, ask_again, show, records, config } = asked;
+            let request = capsule::command::ReplayRequest { file, diff, ask_again, show, records, config };
+            capsule::command::run(&request, &surroundings)
         }
         Command::Config(Config::Print { file }) => command::config_print(file.as_deref(), &surroundings),
         Command::Config(Config::Check { file }) => command::config_check(&file, &surroundings),

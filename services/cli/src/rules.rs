@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use trailwarden_core::detection::{self, RuleSet, builtin};
+use trailwarden_pipeline::capsule;
 
 use crate::config::Detections;
 
@@ -28,8 +29,8 @@ pub enum Error {
     Unknown { id: String },
 }
 
-/// Loads the built-in rules and those the configuration names, and silences what it disables.
-pub fn load(detections: &Detections) -> Result<RuleSet, Error> {
+/// The operator's own rule files: path and text of each.
+pub fn own(detections: &Detections) -> Result<Vec<(String, String)>, Error> {
     let mut files = Vec::new();
     for path in &detections.rules {
         find(path, 0, &mut files)?;
@@ -39,15 +40,26 @@ pub fn load(detections: &Detections) -> Result<RuleSet, Error> {
         let text = read(&file).map_err(|source| Error::Unreadable { path: file.clone(), source })?;
         own.push((file.display().to_string(), text));
     }
+    Ok(own)
+}
+
+/// The built-in rules and the operator's own, with those silenced that the configuration disables.
+pub fn assemble(own: &[(String, String)], disable: &BTreeSet<String>) -> Result<RuleSet, Error> {
     let own = own.iter().map(|(name, text)| (name.as_str(), text.as_str()));
     let documents: Vec<(&str, &str)> = builtin::RULES.iter().copied().chain(own).collect();
     let mut rules = RuleSet::load(&documents)?;
-    for id in &detections.disable {
+    for id in disable {
         if !rules.silence(id) {
             return Err(Error::Unknown { id: id.clone() });
         }
     }
     Ok(rules)
+}
+
+/// SHA-256 over all rules and what of them is silenced, hex. What files are called does not count.
+pub fn digest(own: &[(String, String)], disable: &BTreeSet<String>) -> String {
+    let texts = builtin::RULES.iter().map(|(_, text)| *text).chain(own.iter().map(|(_, text)| text.as_str()));
+    capsule::digest(texts.chain(disable.iter().map(String::as_str)))
 }
 
 /// Gathers the `.yml` and `.yaml` files at or below `path`, by name. A file that is named itself may be called anything.

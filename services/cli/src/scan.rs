@@ -43,7 +43,7 @@ const FINDINGS_KEPT_MAX: usize = 200;
 /// Accounts named in the report.
 const ACCOUNTS_NAMED_MAX: usize = 1_000;
 /// How far ahead of the clock an event may be before its time is not believed.
-const CLOCK_SKEW_MS: i64 = 5 * MINUTE_MS;
+pub(crate) const CLOCK_SKEW_MS: i64 = 5 * MINUTE_MS;
 
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -54,19 +54,19 @@ pub enum Error {
     Collect(#[from] trailwarden_collector::Error),
     #[error("could not read the model bundle {}", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
-    #[error("the model bundle{}", path.as_ref().map(|path| format!(" {}", path.display())).unwrap_or_default())]
+    #[error("the model bundle{}", after(path.as_deref()))]
     Model { path: Option<PathBuf>, source: trailwarden_scorer::Error },
     #[error("could not read the calibration {}", path.display())]
     Uncalibrated { path: PathBuf, source: io::Error },
-    #[error("the calibration {}", path.display())]
-    Calibration { path: PathBuf, source: calibration::Invalid },
+    #[error("the calibration{}", after(path.as_deref()))]
+    Calibration { path: Option<PathBuf>, source: calibration::Invalid },
     #[error(
-        "the calibration {} is of cases that {} weighed, and here it is {}: make one anew with `case calibrate`, or take it out",
-        path.display(),
+        "the calibration{} is of cases that {} weighed, and here it is {}: make one anew with `case calibrate`, or take it out",
+        after(path.as_deref()),
         model_named(of.as_deref()),
         model_named(here.as_deref())
     )]
-    OtherModel { path: PathBuf, of: Option<String>, here: Option<String> },
+    OtherModel { path: Option<PathBuf>, of: Option<String>, here: Option<String> },
     #[error("could not write {what}")]
     Write { what: &'static str, source: io::Error },
 }
@@ -75,11 +75,41 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Scanner {
     config: Config,
+    sources: Sources,
     rules: Arc<RuleSet>,
     vocabulary: Arc<Vocabulary>,
     registry: Arc<Registry>,
     scorer: Option<Arc<Scorer>>,
     terms: Terms,
+}
+
+/// What the configuration names and does not hold itself.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sources {
+    /// The operator's own rules: name and text of each file.
+    pub rules: Vec<(String, String)>,
+    /// The operator's own model bundle.
+    pub bundle: Option<Vec<u8>>,
+    /// The calibration, as a file holds it.
+    pub calibration: Option<Vec<u8>>,
+}
+
+impl Sources {
+    fn read(config: &Config) -> Result<Self, Error> {
+        let capped = |path: &PathBuf, bytes_max| File::open(path).and_then(|file| read_capped(file, bytes_max));
+        let path = config.model.bundle.as_ref().filter(|_| config.model.used != Used::None);
+        let bundle = path.map(|path| {
+            capped(path, bundle::BYTES_MAX).map_err(|source| Error::Unreadable { path: path.clone(), source })
+        });
+        let calibration = config.routing.calibration.as_ref().map(|path| {
+            capped(path, calibration::BYTES_MAX).map_err(|source| Error::Uncalibrated { path: path.clone(), source })
+        });
+        Ok(Self {
+            rules: rules::own(&config.detections)?,
+            bundle: bundle.transpose()?,
+            calibration: calibration.transpose()?,
+        })
+    }
 }
 
 /// Where lines go, as they are found.
@@ -94,11 +124,26 @@ pub struct Outputs<'a> {
 impl Scanner {
     /// Loads the rules and the model that the configuration names.
     pub fn from_config(config: Config) -> Result<Self, Error> {
-        let rules = Arc::new(rules::load(&config.detections)?);
+        let sources = Sources::read(&config)?;
+        Self::from_sources(config, sources)
+    }
+
+    /// As [`Scanner::from_config`], with what was read before.
+    pub fn from_sources(config: Config, sources: Sources) -> Result<Self, Error> {
+        let rules = Arc::new(rules::assemble(&sources.rules, &config.detections.disable)?);
         let registry = Arc::new(config.registry());
-        let scorer = scorer(&config.model)?.map(Arc::new);
-        let terms = terms(&config, scorer.as_deref())?;
-        Ok(Self { config, rules, vocabulary: Arc::new(Vocabulary::builtin()), registry, scorer, terms })
+        let scorer = scorer(&config.model, sources.bundle.as_deref())?.map(Arc::new);
+        let terms = terms(&config, scorer.as_deref(), sources.calibration.as_deref())?;
+        let vocabulary = Arc::new(Vocabulary::builtin());
+        Ok(Self { config, sources, rules, vocabulary, registry, scorer, terms })
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub fn sources(&self) -> &Sources {
+        &self.sources
     }
 
     /// The name of the model bundle that scores, if one does.
@@ -118,8 +163,12 @@ impl Scanner {
     /// accounts: `recorded_in` count as the operator's beside those that the registry names.
     pub fn engine(&self, now: Timestamp, recorded_in: &BTreeSet<String>) -> Engine<'_> {
         let accounts = self.registry.accounts.union(recorded_in).cloned().collect();
+        self.engine_until(now.plus_ms(CLOCK_SKEW_MS), accounts)
+    }
+
+    /// As [`Scanner::engine`], with the latest event time to believe and all accounts of the operator's.
+    pub fn engine_until(&self, horizon: Timestamp, accounts: BTreeSet<String>) -> Engine<'_> {
         let (baseline, cases) = (self.baseline_limits(), self.case_limits());
-        let horizon = now.plus_ms(CLOCK_SKEW_MS);
         let describer = Describer::new(&self.rules, &self.vocabulary, baseline, horizon, accounts);
         Engine::new(describer, self.scorer.as_deref(), cases)
     }
@@ -250,14 +299,11 @@ impl Observe for ServiceObserver {
 }
 
 /// The model that the configuration asks for.
-fn scorer(model: &config::Model) -> Result<Option<Scorer>, Error> {
-    let loaded = match (model.used, &model.bundle) {
+fn scorer(model: &config::Model, bundle: Option<&[u8]>) -> Result<Option<Scorer>, Error> {
+    let loaded = match (model.used, bundle) {
         (Used::None, _) => return Ok(None),
         (_, None) => Scorer::builtin(),
-        (_, Some(path)) => {
-            let read = File::open(path).and_then(|file| read_capped(file, bundle::BYTES_MAX));
-            Scorer::from_bytes(&read.map_err(|source| Error::Unreadable { path: path.clone(), source })?)
-        }
+        (_, Some(bytes)) => Scorer::from_bytes(bytes),
     };
     let scorer = loaded.map_err(|source| Error::Model { path: model.bundle.clone(), source })?;
     Ok(Some(if model.used == Used::Trees { scorer.without_networks() } else { scorer }))
@@ -271,14 +317,12 @@ fn read_capped(file: File, bytes_max: usize) -> io::Result<Vec<u8>> {
 }
 
 /// What negotiations are held under: bounds set by hand, then those of the calibration that the configuration names.
-fn terms(config: &Config, scorer: Option<&Scorer>) -> Result<Terms, Error> {
+fn terms(config: &Config, scorer: Option<&Scorer>, calibration: Option<&[u8]>) -> Result<Terms, Error> {
     let bounds = config.bounds();
     let terms = scorer.map_or_else(|| bounds.into(), |scorer| scorer.terms(bounds));
-    let Some(path) = &config.routing.calibration else { return Ok(terms) };
-    let path = || path.clone();
-    let read = File::open(path()).and_then(|file| read_capped(file, calibration::BYTES_MAX));
-    let bytes = read.map_err(|source| Error::Uncalibrated { path: path(), source })?;
-    let calibration = Calibration::from_json(&bytes).map_err(|source| Error::Calibration { path: path(), source })?;
+    let Some(bytes) = calibration else { return Ok(terms) };
+    let path = || config.routing.calibration.clone();
+    let calibration = Calibration::from_json(bytes).map_err(|source| Error::Calibration { path: path(), source })?;
     if calibration.model.as_deref() != terms.model.as_deref() {
         let here = terms.model.as_deref().map(str::to_owned);
         return Err(Error::OtherModel { path: path(), of: calibration.model, here });
@@ -289,6 +333,10 @@ fn terms(config: &Config, scorer: Option<&Scorer>) -> Result<Terms, Error> {
         calibration: Some(calibration.digest().into()),
         ..terms
     })
+}
+
+fn after(path: Option<&Path>) -> String {
+    path.map(|path| format!(" {}", path.display())).unwrap_or_default()
 }
 
 fn model_named(model: Option<&str>) -> String {

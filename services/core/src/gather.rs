@@ -73,6 +73,16 @@ impl<R: Deref<Target = RuleSet>> Detector<R> {
         Described { activity, links, details, features, detections }
     }
 
+    /// What correlations remember.
+    pub fn correlator(&self) -> &Correlator {
+        &self.correlator
+    }
+
+    /// As [`Detector::correlator`], to be put back as it was.
+    pub fn correlator_mut(&mut self) -> &mut Correlator {
+        &mut self.correlator
+    }
+
     /// What was forgotten or left out for want of room, by what it was.
     pub fn forgotten(&self) -> [(&'static str, u64); 2] {
         [
@@ -148,6 +158,16 @@ impl<R: Deref<Target = RuleSet>> Gatherer<R> {
     /// The earliest event time of a case that has not ended; none of the cases to come begins before it.
     pub fn oldest_open(&self) -> Option<Timestamp> {
         self.cases.oldest_open()
+    }
+
+    /// What names the detections, with all that it remembers.
+    pub fn detector_mut(&mut self) -> &mut Detector<R> {
+        &mut self.detector
+    }
+
+    /// What gathers signals into cases, with all links that hold.
+    pub fn cases_mut(&mut self) -> &mut case::Builder {
+        &mut self.cases
     }
 
     /// What was forgotten or left out for want of room, by what it was.

@@ -12,8 +12,9 @@ pub mod worker;
 use rustc_hash::FxHashMap;
 use trailwarden_core::activity::Activity;
 use trailwarden_core::api::AccessLevel;
-use trailwarden_core::baseline::{Baseline, Limits};
+use trailwarden_core::baseline::{Baseline, Epoch, Limits};
 use trailwarden_core::feature::FeatureVector;
+use trailwarden_core::hash::hash64;
 use trailwarden_core::live::LiveState;
 use trailwarden_core::sequence::Sequence;
 use trailwarden_core::time::Timestamp;
@@ -98,6 +99,30 @@ impl Featurizer {
     pub fn sequence(&self, activity: &Activity<'_>) -> Sequence {
         let subject = Subject::new(activity, None);
         self.live.get(&subject.kind.principal()).map_or_else(Sequence::default, |state| subject.sequence(state))
+    }
+
+    /// The windows of an event's principal as they are; `None` when nothing is known of it.
+    pub fn live(&self, activity: &Activity<'_>) -> Option<&LiveState> {
+        self.live.get(&hash64(activity.principal))
+    }
+
+    /// What features read of earlier hours now.
+    pub fn epoch(&self) -> &Epoch {
+        self.baseline.epoch()
+    }
+
+    /// Puts windows that were kept in the place of those of an event's principal.
+    pub fn set_live(&mut self, activity: &Activity<'_>, state: Option<LiveState>) {
+        let principal = hash64(activity.principal);
+        match state {
+            Some(state) => _ = self.live.insert(principal, state),
+            None => _ = self.live.remove(&principal),
+        }
+    }
+
+    /// Takes in a part of an epoch that was kept (see [`Baseline::add_part`]).
+    pub fn add_part(&mut self, part: Epoch) {
+        self.baseline.add_part(part);
     }
 
     fn make_room(&mut self) {

@@ -3,6 +3,7 @@
 //!
 //! [`Observer`] runs on the threads that parse; [`Describer`] and [`Engine`] see all events in order.
 
+pub mod capsule;
 pub mod replay;
 pub mod rescoring;
 
@@ -116,6 +117,10 @@ impl<'a> Engine<'a> {
     pub fn new(describer: Describer<'a>, scorer: Option<&'a Scorer>, cases: case::Limits) -> Self {
         let Describer { vocabulary, featurizer, detector } = describer;
         Self { vocabulary, featurizer, scorer, gatherer: Gatherer::new(detector, cases) }
+    }
+
+    pub fn rules(&self) -> &RuleSet {
+        self.gatherer.rules()
     }
 
     /// Takes one event through all stages.

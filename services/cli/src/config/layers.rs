@@ -80,6 +80,17 @@ impl Config {
         Self::from_layers(file.zip(text.as_deref()), environment)
     }
 
+    /// The defaults, overlaid by the text of a configuration file that `name` names in errors.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn from_text(name: &Path, text: &str) -> Result<Self, Error> {
+        if text.len() as u64 > FILE_BYTES_MAX {
+            return Err(Error::TooLarge { file: name.to_owned() });
+        }
+        Self::from_layers(Some((name, text)), [])
+    }
+
     pub(super) fn from_layers(
         file: Option<(&Path, &str)>,
         environment: impl IntoIterator<Item = (OsString, OsString)>,

@@ -72,6 +72,32 @@ impl Epoch {
         if rest.is_empty() { Ok(epoch) } else { Err(Corrupt::Long) }
     }
 
+    /// As much of it as features of an event of this kind read, as an epoch of its own.
+    pub fn part(&self, kind: &EventKind) -> Self {
+        let of = |profiles: &FxHashMap<u64, Profile>, key: u64| {
+            profiles.get(&key).map(|profile| (key, profile.clone())).into_iter().collect()
+        };
+        Self {
+            limits: self.limits,
+            hour: self.hour,
+            principals: of(&self.principals, kind.principal),
+            accounts: of(&self.accounts, kind.account),
+            peers: of(&self.peers, u64::from(kind.caller)),
+            evicted: self.evicted,
+        }
+    }
+
+    /// Takes in another part of the same epoch. A part of another hour's takes the place of all that was there.
+    pub fn add_part(&mut self, part: Self) {
+        if (part.hour, part.limits, part.evicted) != (self.hour, self.limits, self.evicted) {
+            *self = part;
+            return;
+        }
+        self.principals.extend(part.principals);
+        self.accounts.extend(part.accounts);
+        self.peers.extend(part.peers);
+    }
+
     /// Begins with the first event that comes.
     pub(super) fn turn(&mut self, hour: i64) {
         self.hour = hour;

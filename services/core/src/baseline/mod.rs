@@ -140,6 +140,13 @@ impl Baseline {
         &self.epoch
     }
 
+    /// Takes in a part of an epoch that was kept, of this hour or of another, which takes the place of what was there.
+    /// The running hour begins anew.
+    pub fn add_part(&mut self, part: Epoch) {
+        self.epoch.add_part(part);
+        self.running.clear();
+    }
+
     /// Events that an overfull hour left out of the baseline.
     pub fn left_out(&self) -> u64 {
         self.left_out

@@ -6,7 +6,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use super::lineage::{Lineages, NodeKey};
+use super::lineage::{HeldLink, Lineages, NodeKey};
 use super::{Case, Signal};
 use crate::hash::hash64_of;
 use crate::link::{self, Link, Node};
@@ -95,6 +95,20 @@ impl Builder {
     /// The earliest event time among signals whose case has not ended.
     pub fn oldest_open(&self) -> Option<Timestamp> {
         self.open.values().filter_map(Gathering::oldest).min()
+    }
+
+    /// The links of the lineage that a case's signals in full belong to, as far as they still hold.
+    pub fn links_of(&mut self, case: &Case) -> Vec<HeldLink> {
+        self.lineages.links_of(case.signals.iter().map(NodeKey::of_signal))
+    }
+
+    /// Takes in links that were seen elsewhere.
+    pub fn hold(&mut self, links: &[HeldLink]) {
+        for link in links {
+            if let Some((root, merged)) = self.lineages.hold(link) {
+                self.move_signals(merged, root);
+            }
+        }
     }
 
     /// Takes in what one event brought and returns the cases that ended by `now`, by (first event time, id).

@@ -1,6 +1,9 @@
 //! Which credentials belong together: union-find over links, forgetting links that nothing renewed.
 
+use std::collections::BTreeSet;
+
 use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
 
 use super::Signal;
 use crate::activity::PrincipalKind;
@@ -16,8 +19,17 @@ const COMMAND_LIFETIME_MS: i64 = 6 * HOUR_MS;
 /// Links held at once. Beyond it those not renewed longest are forgotten early, and counted.
 const LINKS_MAX: usize = 250_000;
 
+/// A link that holds, as it is kept: its ends by their hashes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct HeldLink {
+    parent: NodeKey,
+    child: NodeKey,
+    /// When it was last seen.
+    latest: Timestamp,
+}
+
 /// A node by its hash; the same node has the same key in every run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(super) struct NodeKey(u64);
 
 impl NodeKey {
@@ -69,6 +81,21 @@ impl Lineages {
         let held = self.links.entry((a, b)).or_insert(at);
         *held = (*held).max(at);
         self.union(a, b)
+    }
+
+    /// As [`Self::join`], for a link that was kept.
+    pub(super) fn hold(&mut self, link: &HeldLink) -> Option<(NodeKey, NodeKey)> {
+        self.join(link.parent, link.child, link.latest)
+    }
+
+    /// All links of the lineages that these nodes belong to, in order.
+    pub(super) fn links_of(&mut self, nodes: impl Iterator<Item = NodeKey>) -> Vec<HeldLink> {
+        let roots: BTreeSet<NodeKey> = nodes.map(|node| self.find(node)).collect();
+        let all = self.links.iter().map(|((parent, child), latest)| (*parent, *child, *latest));
+        let mut all: Vec<_> = all.collect();
+        all.retain(|(parent, _, _)| roots.contains(&self.find(*parent)));
+        all.sort_unstable();
+        all.into_iter().map(|(parent, child, latest)| HeldLink { parent, child, latest }).collect()
     }
 
     /// Somebody took hold of an instance.

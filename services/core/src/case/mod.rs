@@ -4,6 +4,7 @@ mod builder;
 mod lineage;
 
 pub use builder::{Builder, Limits, Place};
+pub use lineage::HeldLink;
 
 use crate::activity::{Activity, Credential, Details, PrincipalKind};
 use crate::detection::RuleIndex;

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
 use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
 
 use super::correlation::Bounds;
 use super::correlation::Kind;
@@ -49,13 +50,14 @@ enum Wanted {
     Sequence(Vec<RuleIndex>),
 }
 
-#[derive(Clone, Debug)]
-struct Group {
+/// What is remembered of one group of a correlation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
     latest: Timestamp,
     seen: Seen,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Seen {
     /// Times in order.
     Events(VecDeque<Timestamp>),
@@ -65,7 +67,7 @@ enum Seen {
 }
 
 /// One rule's place in a sequence.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Stage {
     /// The rule's latest match.
     latest: Option<Timestamp>,
@@ -128,6 +130,25 @@ impl Correlator {
     /// Matches that came later than their correlation's timespan and were not counted.
     pub fn late(&self) -> u64 {
         self.late
+    }
+
+    /// What is remembered of a group; `None` when nothing is.
+    pub fn group(&self, correlation: RuleIndex, group_hash: u64) -> Option<&Group> {
+        self.groups.get(&(correlation, group_hash))
+    }
+
+    /// Puts what was remembered of a group elsewhere in the place of what is remembered here.
+    pub fn set_group(&mut self, correlation: RuleIndex, group_hash: u64, group: Option<Group>) {
+        let key = (correlation, group_hash);
+        if let Some(former) = self.groups.remove(&key) {
+            self.entries = self.entries.saturating_sub(former.seen.len());
+        }
+        if let Some(group) = group {
+            self.entries = self.entries.saturating_add(group.seen.len());
+            // A second entry of the same group does no harm: each is looked up before it counts.
+            self.oldest.push(Reverse((group.latest, key)));
+            self.groups.insert(key, group);
+        }
     }
 
     /// Adds one match to its group; whether the correlation's condition holds now.

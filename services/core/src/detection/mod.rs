@@ -11,7 +11,7 @@ mod rule_set;
 mod sigma;
 
 pub use correlation::{COUNT_MAX, VALUES_PER_EVENT_MAX};
-pub use correlator::{Correlator, ENTRIES_MAX, GROUPS_MAX};
+pub use correlator::{Correlator, ENTRIES_MAX, GROUPS_MAX, Group};
 pub use error::{Error, Problem};
 pub use rule_set::{RULES_MAX, RuleSet};
 
