@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use futures::Stream;
+use futures::{Stream, StreamExt, TryStreamExt};
 use tonic::{Request, Response, Status};
 use trailwarden_core::level::Verdict;
 use trailwarden_proto::status::{self, Fault, Retry, absent, not_built};
@@ -14,13 +14,15 @@ use trailwarden_proto::v1::{self, CaseState};
 use trailwarden_runtime::Clock;
 
 use crate::log::{self, CaseLogs};
-use crate::view::{Filter, Place, View};
+use crate::view::{Filter, Place, Shown, View};
 use crate::watch::{self, WATCHERS_MAX};
 
 const LIST_DEFAULT: usize = 100;
 const LIST_MAX: usize = 1_000;
 /// Bytes of the cases in one answer: below what a message may have, with room for the largest case.
 const LIST_BYTES_MAX: usize = 2 << 20;
+/// Logs that are read at the same time for one answer.
+const LOGS_AT_ONCE: usize = 16;
 const VERDICTS_MAX: usize = 8;
 const ID_BYTES_MAX: usize = 64;
 const AUTHOR_BYTES_MAX: usize = 200;
@@ -93,17 +95,27 @@ impl From<log::Error> for Status {
 }
 
 impl Cases {
-    /// From the view, or from the log itself where the case began before what the view keeps or was labelled since it was
-    /// judged.
+    /// From the view, or from the log itself where the case began before what the view holds.
     async fn case(&self, id: &str) -> Result<v1::Case, Status> {
         let id = checked_id(id)?;
-        if let Some(case) = self.view.get(id).filter(|case| case.label.is_none() || !case.transcript_json.is_empty()) {
+        let case = match self.view.get(id) {
+            Some(case) => case,
+            None => self.logs.latest(id).await?.ok_or_else(|| absent(format!("case {id}")))?,
+        };
+        if case.label.is_none() || !case.transcript_json.is_empty() {
             return Ok(case);
         }
-        let history = self.logs.history(id).await?;
-        let case = history.case().cloned().ok_or_else(|| absent(format!("case {id}")))?;
         // A label does not repeat what models said.
+        let history = self.logs.history(id).await?;
         Ok(v1::Case { transcript_json: history.transcript().to_owned(), ..case })
+    }
+
+    /// As the view shows it; what it does not hold is read from the log. `None` where the broker keeps that no longer.
+    async fn shown(&self, shown: Shown) -> Result<Option<v1::Case>, Status> {
+        match shown {
+            Shown::Held(case) => Ok(Some(*case)),
+            Shown::Logged(id) => Ok(self.logs.latest(&id).await?),
+        }
     }
 }
 
@@ -124,7 +136,10 @@ impl CaseService for Cases {
         let words = verdicts.iter().map(|word| Ok(checked_verdict(word)?.as_str().to_owned()));
         let filter = Filter { verdicts: words.collect::<Result<_, Status>>()?, open_only };
         let page = self.view.list(&filter, place(&after)?.as_ref(), limit, LIST_BYTES_MAX);
-        Ok(Response::new(v1::ListCasesResponse { cases: page.cases, next: page.next.map(token).unwrap_or_default() }))
+        let shown = page.cases.into_iter().map(|shown| self.shown(shown));
+        let cases: Vec<Option<v1::Case>> = futures::stream::iter(shown).buffered(LOGS_AT_ONCE).try_collect().await?;
+        let (cases, next) = (cases.into_iter().flatten().collect(), page.next.map(token).unwrap_or_default());
+        Ok(Response::new(v1::ListCasesResponse { cases, next }))
     }
 
     async fn get(&self, request: Request<v1::GetCaseRequest>) -> Result<Response<v1::Case>, Status> {
@@ -180,5 +195,43 @@ impl CaseService for Cases {
 
     async fn replay(&self, _: Request<v1::ReplayCaseRequest>) -> Result<Response<v1::ReplayCaseResponse>, Status> {
         Err(not_built("replaying a negotiation"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use trailwarden_bus::{Bus, Layout, Memory};
+    use trailwarden_core::time::Timestamp;
+    use trailwarden_runtime::metrics::Metrics;
+
+    use super::*;
+    use crate::entry::Statement;
+    use crate::view::Bounds;
+
+    #[tokio::test]
+    async fn what_the_view_does_not_hold_is_listed_from_its_log() {
+        let bus = Arc::new(Memory::default());
+        bus.set_up(&Layout::in_memory("default", 1)).await.expect("set up");
+        let logs = CaseLogs::new(bus, "default", Metrics::nowhere());
+        let bounds = Bounds { case_bytes_max: 0, ..Bounds::default() };
+        let (view, watchers) = (Arc::new(View::new(bounds)), Arc::default());
+        let cases = Cases { view: view.clone(), logs: logs.clone(), clock: Arc::new(Timestamp::default), watchers };
+        for (began, id) in [(1, "a"), (2, "b"), (3, "c")] {
+            let case = v1::Case { id: id.into(), first_event_time_ms: began, score: 0.5, ..v1::Case::default() };
+            logs.state(id, 1, &Statement::Closed(Box::new(case))).await.expect("a log");
+            view.apply(&logs.history(id).await.expect("a log").entries[0]);
+        }
+        // The broker keeps its log no longer.
+        let gone = v1::Case { id: "d".into(), first_event_time_ms: 4, ..v1::Case::default() };
+        view.apply(&v1::CaseTransition { sequence: 9, case: Some(gone), ..v1::CaseTransition::default() });
+        let request = Request::new(v1::ListCasesRequest { limit: 3, ..v1::ListCasesRequest::default() });
+        let answer = cases.list(request).await.expect("a list").into_inner();
+        let listed: Vec<(&str, f64)> = answer.cases.iter().map(|case| (case.id.as_str(), case.score)).collect();
+        assert_eq!(listed, [("c", 0.5), ("b", 0.5)]);
+        let request = Request::new(v1::ListCasesRequest { after: answer.next, ..v1::ListCasesRequest::default() });
+        let rest = cases.list(request).await.expect("a list").into_inner();
+        assert_eq!((rest.cases[0].id.as_str(), rest.next.as_str()), ("a", ""));
+        let absent = cases.get(Request::new(v1::GetCaseRequest { id: "d".into() })).await;
+        assert_eq!(absent.map_err(|status| status.code()).err(), Some(tonic::Code::NotFound));
     }
 }

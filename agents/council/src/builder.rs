@@ -18,8 +18,11 @@ use crate::fold::{Fold, Refused};
 use crate::site::Site;
 use crate::supervision::{Failure, Fate, Handle, Policy, Work, Worker};
 
-/// Events that wait for their turn from which on partitions that are ahead of another are held back.
-const WAITING_FROM: usize = 32_768;
+/// Events of each partition that wait for their turn from which on partitions that are ahead of another are held back: some
+/// batches' worth, so that they hardly ever wait where all go on alike.
+const WAITING_A_PARTITION: usize = 2_048;
+/// Of all partitions together.
+const WAITING_FROM_MAX: usize = 32_768;
 /// Deaths of the builder over one batch, after which the batch is left out.
 const STRIKES_MAX: u32 = 2;
 
@@ -180,6 +183,11 @@ impl Builder {
         floor.zip(self.positions.get(at)).is_some_and(|(floor, position)| position.sequence >= *floor)
     }
 
+    /// Waiting events from which on those that are ahead wait too, in their streams.
+    fn waiting_from(&self) -> usize {
+        WAITING_A_PARTITION.saturating_mul(self.positions.len()).min(WAITING_FROM_MAX)
+    }
+
     /// Whether a partition has come so far ahead of another that the other goes first.
     fn has_to_wait(&self, partition: u16, is_silent: bool) -> bool {
         let slowest = self.fold.slowest();
@@ -215,7 +223,7 @@ impl Builder {
         if !is_next {
             return answer(Answer::Behind(position.sequence));
         }
-        if !is_urgent && self.fold.waiting() > WAITING_FROM && self.has_to_wait(partition, is_silent) {
+        if !is_urgent && self.fold.waiting() > self.waiting_from() && self.has_to_wait(partition, is_silent) {
             return answer(Answer::Hold);
         }
         let Some(batch) = batch else {

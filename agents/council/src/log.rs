@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use trailwarden_bus::{self as bus, Bus, Outgoing, Published, Sequence, Subject};
-use trailwarden_proto::v1::{CaseLabel, CaseTransition, TransitionKind};
+use trailwarden_proto::v1::{Case, CaseLabel, CaseTransition, TransitionKind};
 use trailwarden_proto::{Invalid, wire};
 use trailwarden_runtime::metrics::Metrics;
 
@@ -88,6 +88,12 @@ impl CaseLogs {
             }
         }
         Ok(history)
+    }
+
+    /// The case after the latest entry of its log; `None` when there is none.
+    pub(crate) async fn latest(&self, case: &str) -> Result<Option<Case>, Error> {
+        let Some(stored) = self.bus.last(&Subject::case(&self.tenant, case)).await? else { return Ok(None) };
+        Ok(read(case, stored.sequence, &stored.payload)?.case)
     }
 
     /// Sees to it that the log says `statement` at `ordinal` among the fold's entries.

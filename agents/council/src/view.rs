@@ -1,8 +1,8 @@
 //! Cases as their logs tell them, kept in memory for whoever lists, gets or watches. Fed by the stream of all logs from
 //! its beginning, so it is the same after a restart.
 //!
-//! What is kept is kept packed, as it travelled: unpacked, a case's evidence takes several times as much, and most cases are
-//! never asked for again.
+//! Of every case is kept what lists are made by; what its log says of it only of those that began last, packed as it
+//! travelled. Most cases are never asked for again, and of those that are, the log itself can be asked.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -22,7 +22,7 @@ const OVERHEAD_BYTES: usize = 512;
 pub(crate) struct Bounds {
     /// Cases, those that began last.
     pub(crate) cases_max: usize,
-    /// Their latest transitions, packed.
+    /// Their latest transitions, packed, of as many of them as fit; those that began last.
     pub(crate) case_bytes_max: usize,
     /// Latest transitions, for watchers.
     pub(crate) transitions_max: usize,
@@ -32,7 +32,7 @@ pub(crate) struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { cases_max: 50_000, case_bytes_max: 64 << 20, transitions_max: 8_192, transition_bytes_max: 16 << 20 }
+        Self { cases_max: 50_000, case_bytes_max: 8 << 20, transitions_max: 4_096, transition_bytes_max: 8 << 20 }
     }
 }
 
@@ -52,6 +52,8 @@ struct Held {
     bounds: Bounds,
     cases: BTreeMap<String, Kept>,
     order: BTreeSet<Place>,
+    /// Those of which is held what their logs say.
+    told: BTreeSet<Place>,
     case_bytes: usize,
     transitions: VecDeque<Packed>,
     transition_bytes: usize,
@@ -66,10 +68,10 @@ struct Packed {
     payload: Bytes,
 }
 
-/// The latest that a log says of a case, and what lists ask for.
+/// What lists ask for, and the latest that a log says of a case, where that is held.
 #[derive(Debug)]
 struct Kept {
-    said: Packed,
+    said: Option<Packed>,
     began_ms: i64,
     state: CaseState,
     verdict: String,
@@ -96,9 +98,17 @@ impl Filter {
 /// A part of a list.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Page {
-    pub(crate) cases: Vec<Case>,
+    pub(crate) cases: Vec<Shown>,
     /// Where the next page goes on; `None` at the end.
     pub(crate) next: Option<Place>,
+}
+
+/// A case of a list.
+#[derive(Clone, Debug)]
+pub(crate) enum Shown {
+    Held(Box<Case>),
+    /// What there is to say stands in the log of the case with this id.
+    Logged(String),
 }
 
 /// What was asked for is no longer held.
@@ -153,7 +163,7 @@ impl View {
     }
 
     pub(crate) fn get(&self, id: &str) -> Option<Case> {
-        let said = self.held().cases.get(id).map(|kept| kept.said.clone());
+        let said = self.held().cases.get(id).and_then(|kept| kept.said.clone());
         said?.case()
     }
 
@@ -173,8 +183,13 @@ impl View {
     /// Cases that begin before `after` (without it, all), the latest first, at most `cases_max` of at most
     /// `bytes_max` together, but one at least.
     pub(crate) fn list(&self, filter: &Filter, after: Option<&Place>, cases_max: usize, bytes_max: usize) -> Page {
-        let (packed, next) = self.held().list(filter, after, cases_max, bytes_max);
-        Page { cases: packed.iter().filter_map(Packed::case).collect(), next }
+        let (found, next) = self.held().list(filter, after, cases_max, bytes_max);
+        // Unpacking keeps nobody waiting.
+        let cases = found.into_iter().map(|(id, said)| match said.and_then(|said| said.case()) {
+            Some(case) => Shown::Held(Box::new(case)),
+            None => Shown::Logged(id),
+        });
+        Page { cases: cases.collect(), next }
     }
 }
 
@@ -185,7 +200,7 @@ impl Held {
         after: Option<&Place>,
         cases_max: usize,
         bytes_max: usize,
-    ) -> (Vec<Packed>, Option<Place>) {
+    ) -> (Vec<(String, Option<Packed>)>, Option<Place>) {
         let places: Box<dyn Iterator<Item = &Place>> = match after {
             Some(after) => Box::new(self.order.range(..after.clone()).rev()),
             None => Box::new(self.order.iter().rev()),
@@ -197,7 +212,7 @@ impl Held {
             if cases.len() == cases_max || (bytes > bytes_max && !cases.is_empty()) {
                 return (cases, last);
             }
-            cases.push(case.said.clone());
+            cases.push((place.1.clone(), case.said.clone()));
             last = Some(place.clone());
         }
         (cases, None)
@@ -221,20 +236,29 @@ impl Held {
     fn keep(&mut self, case: &Case, said: Packed) {
         self.drop_case(&case.id);
         let (began_ms, state, verdict) = (case.first_event_time_ms, case.state(), case.verdict.clone());
-        self.order.insert((began_ms, case.id.clone()));
+        let place = (began_ms, case.id.clone());
+        self.order.insert(place.clone());
+        self.told.insert(place);
         self.case_bytes += said.cost();
-        let kept = Kept { said, began_ms, state, verdict, bytes: case.encoded_len() };
+        let kept = Kept { said: Some(said), began_ms, state, verdict, bytes: case.encoded_len() };
         self.cases.insert(case.id.clone(), kept);
-        while self.cases.len() > self.bounds.cases_max || self.case_bytes > self.bounds.case_bytes_max {
+        while self.cases.len() > self.bounds.cases_max {
             let Some((_, oldest)) = self.order.first().cloned() else { return };
             self.drop_case(&oldest);
+        }
+        while self.case_bytes > self.bounds.case_bytes_max {
+            let Some((_, oldest)) = self.told.pop_first() else { return };
+            let said = self.cases.get_mut(&oldest).and_then(|kept| kept.said.take());
+            self.case_bytes -= said.map_or(0, |said| said.cost());
         }
     }
 
     fn drop_case(&mut self, id: &str) {
         if let Some((id, kept)) = self.cases.remove_entry(id) {
-            self.order.remove(&(kept.began_ms, id));
-            self.case_bytes -= kept.said.cost();
+            let place = (kept.began_ms, id);
+            self.order.remove(&place);
+            self.told.remove(&place);
+            self.case_bytes -= kept.said.map_or(0, |said| said.cost());
         }
     }
 }
@@ -257,8 +281,12 @@ mod tests {
         CaseTransition { sequence, number: 1, case: Some(case), kind }
     }
 
-    fn ids(page: &Page) -> Vec<&str> {
-        page.cases.iter().map(|case| case.id.as_str()).collect()
+    fn ids<'p>(page: &'p Page) -> Vec<&'p str> {
+        let id = |shown: &'p Shown| match shown {
+            Shown::Held(case) => case.id.as_str(),
+            Shown::Logged(id) => id,
+        };
+        page.cases.iter().map(id).collect()
     }
 
     #[test]
@@ -321,7 +349,16 @@ mod tests {
         for (sequence, id) in (1..).zip(["a", "b", "c", "d", "e"]) {
             view.apply(&transition(sequence, id, sequence as i64, "benign", CaseState::Closed));
         }
-        assert_eq!(ids(&view.list(&Filter::default(), None, 9, usize::MAX)), ["e", "d"]);
+        let page = view.list(&Filter::default(), None, 9, usize::MAX);
+        assert_eq!(ids(&page), ["e", "d", "c", "b", "a"], "all are listed");
+        let held: Vec<bool> = page.cases.iter().map(|shown| matches!(shown, Shown::Held(_))).collect();
+        assert_eq!(held, [true, true, false, false, false]);
+        assert_eq!((view.get("d").is_some(), view.get("c")), (true, None));
         assert_eq!(view.since(3, 9).map(|held| held.len()), Ok(3));
+        // What is told anew of one that began earlier than all that is held is not held either.
+        view.apply(&transition(9, "a", 1, "suspicious", CaseState::Closed));
+        let suspicious = Filter { verdicts: ["suspicious".to_owned()].into(), open_only: false };
+        assert_eq!(ids(&view.list(&suspicious, None, 9, usize::MAX)), ["a"]);
+        assert_eq!((view.get("d").is_some(), view.get("a")), (true, None));
     }
 }

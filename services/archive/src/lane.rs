@@ -24,8 +24,10 @@ use crate::table::{Decoded, Origin, Table};
 pub(crate) const IN_FLIGHT_MAX: usize = 4_096;
 /// Held messages that end a flush. Below [`IN_FLIGHT_MAX`], or the broker would give no more before it.
 const HELD_MAX: usize = IN_FLIGHT_MAX / 2;
-/// Held payloads, compressed, that end a flush; rows in memory take about five times as much.
-const HELD_BYTES_MAX: usize = 32 << 20;
+/// Held payloads, compressed, that end a flush.
+const HELD_BYTES_MAX: usize = 16 << 20;
+/// Rows made of them that end a flush.
+const ROWS_BYTES_MAX: usize = 24 << 20;
 /// Files that are written at the same time.
 const WRITES_AT_ONCE: usize = 4;
 /// Messages of one partition that are read at a time to fill a gap.
@@ -265,6 +267,7 @@ impl Lane {
                 self.pages.rows() >= self.bounds.events_max
                     || self.held.len() >= HELD_MAX
                     || self.held_bytes >= HELD_BYTES_MAX
+                    || self.pages.bytes() >= ROWS_BYTES_MAX
             }
         }
     }

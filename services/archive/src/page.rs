@@ -36,6 +36,18 @@ pub(crate) enum Cell<'a> {
     Real(Option<f64>),
 }
 
+impl Cell<'_> {
+    /// What it takes in a column, about.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len() + size_of::<i32>(),
+            Self::Time(_) | Self::Number(_) | Self::Real(_) => size_of::<u64>(),
+            Self::Measure(_) => size_of::<f32>(),
+            Self::Flag(_) => 1,
+        }
+    }
+}
+
 enum Column {
     Text(StringBuilder),
     Time(TimestampMillisecondBuilder),
@@ -106,20 +118,27 @@ pub(crate) struct Pages {
     table: Table,
     folders: BTreeMap<Folder, Vec<Column>>,
     rows: usize,
+    bytes: usize,
 }
 
 impl Pages {
     pub(crate) fn new(table: Table) -> Self {
-        Self { table, folders: BTreeMap::new(), rows: 0 }
+        Self { table, folders: BTreeMap::new(), rows: 0, bytes: 0 }
     }
 
     pub(crate) fn rows(&self) -> usize {
         self.rows
     }
 
+    /// What the rows take, about; columns that grow have set aside up to as much again.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Adds a row, its cells in the order of the table's columns.
     pub(crate) fn add(&mut self, account: &str, day: &str, cells: &[Cell<'_>]) {
         self.rows += 1;
+        self.bytes += cells.iter().map(Cell::bytes).sum::<usize>();
         let mut folder = (account.to_owned(), day.to_owned());
         if self.folders.len() >= FOLDERS_MAX && !self.folders.contains_key(&folder) {
             let account = if account.is_empty() { "" } else { OTHER };

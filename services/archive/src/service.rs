@@ -36,7 +36,7 @@ pub struct Config {
     pub tenant: String,
     pub partitions: u16,
     pub baseline: Limits,
-    /// Rows that end a flush. More make larger files, and take more memory: about 0.5 KiB each.
+    /// Rows that end a flush. More make larger files; what they take in memory has a bound of its own.
     pub flush_events_max: usize,
     /// Age that ends a flush. Longer makes larger files, seen later.
     pub flush_after: Duration,

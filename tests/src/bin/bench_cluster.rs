@@ -14,7 +14,8 @@ use trailwarden_lab::generate::{Setting, Settings, generate};
 use trailwarden_proto::v1::{ActivityBatch, SignalBatch};
 use trailwarden_proto::wire::{pack, unpack};
 use trailwarden_tests::cluster::{
-    Cluster, Feed, PARTITIONS, ROLES, Record, Servers, TENANT, cpu_seconds, records_below, resident_bytes, whole,
+    Cluster, Feed, GROWTH_MAX, Memory, PARTITIONS, ROLES, Record, Servers, TENANT, cpu_seconds, growth, records_below,
+    whole,
 };
 
 /// Events a second at which latency is measured.
@@ -49,39 +50,45 @@ fn main() {
     println!("{}", serde_json::Value::Object(figures));
 }
 
-/// A deployment fed as fast as it takes events, then at a fixed pace.
+/// A deployment fed as fast as it takes events, then at a fixed pace. Before what is measured goes as much again of the same
+/// organisation's past, so that most of what there is to know of it is known. How much is learned meanwhile shows in the bytes
+/// of the epoch.
 async fn flow(events: u64) -> Figures {
     let folder = tempfile::tempdir().unwrap();
-    let mut settings = Settings::new(events + (PACE * PACED_S) as u64, 42);
+    let mut settings = Settings::new(2 * events + (PACE * PACED_S) as u64, 42);
     settings.setting = Setting::Hard;
     generate(&settings, folder.path()).unwrap();
     let records = records_below(&folder.path().join("AWSLogs"));
-    let (bulk, paced) = records.split_at(events as usize);
+    let (past, rest) = records.split_at(events as usize);
+    let (bulk, paced) = rest.split_at(events as usize);
 
     let servers = Servers { stream_bytes_max: 2 << 30, flush_s: 60, ..Servers::default() };
     let mut cluster = Cluster::on(servers).await;
     cluster.run_all();
-    feed(&cluster, &bulk[..1_000], "warm", A_REQUEST).await;
-    cluster.worked_off(&["featurizer", "scorer"], &[]).await;
+    feed_streams(&cluster, past, "past", A_REQUEST).await;
+    cluster.worked_off(&["featurizer", "scorer", "council"], &["archive"]).await;
+    let known_before = known_bytes(&cluster).await;
 
     let batches_before = cluster.bus.depth(Stream::Activity).await.unwrap();
     let before = costs(&mut cluster);
-    let memory = Memory::watch(&mut cluster);
+    let memory = Memory::watch(processes(&mut cluster));
     let started = Instant::now();
-    feed_streams(&cluster, &bulk[1_000..], A_REQUEST).await;
+    feed_streams(&cluster, bulk, "bulk", A_REQUEST).await;
     let taken_in = started.elapsed();
     cluster.worked_off(&["featurizer", "scorer"], &[]).await;
     let scored = started.elapsed();
     // The archive writes what it was given later; the council logs before it acknowledges.
     cluster.worked_off(&["council"], &["archive"]).await;
     let elapsed = started.elapsed();
-    let halves = memory.halves();
+    let held = memory.quarters();
+    let grown: BTreeMap<&str, f64> = held.iter().map(|(name, quarters)| (*name, growth(*quarters))).collect();
+    let known = [known_before, known_bytes(&cluster).await];
     let after = costs(&mut cluster);
     let batches = (cluster.bus.depth(Stream::Activity).await.unwrap() - batches_before) as f64;
 
     let latencies = pace(&cluster, paced).await;
     let at = |share: f64| latencies.get((latencies.len() as f64 * share) as usize).copied().unwrap_or_default();
-    let done = (bulk.len() - 1_000) as f64;
+    let done = bulk.len() as f64;
     let by_role: BTreeMap<&str, f64> =
         before.iter().map(|(role, cpu)| (*role, (after[role] - cpu) / done * 1e6)).collect();
     figures(json!({
@@ -95,8 +102,11 @@ async fn flow(events: u64) -> Figures {
             "cpu_s_per_million_events": by_role,
             "events_a_batch": done / batches,
             "case_entries": cluster.bus.depth(Stream::Case).await.unwrap(),
-            "resident_mib_max_by_half": halves,
-            "store_resident_mib": resident_bytes(cluster.valkey.process_id()) >> 20,
+            "resident_mib_max_by_quarter": held,
+            "memory_growth": grown,
+            // Of the roles. Broker and store hold what is kept for days, such as the ids of events, and say so above.
+            "memory_flat": ROLES.iter().all(|role| grown[role] <= GROWTH_MAX),
+            "epoch_bytes_before_and_after": known,
     }))
 }
 
@@ -117,7 +127,7 @@ async fn scale(events: u64) -> Figures {
     let servers = Servers { partitions: SCALED_PARTITIONS, stream_bytes_max: 1 << 30, ..Servers::default() };
     let mut source = Cluster::on(servers).await;
     source.run("collector", None);
-    feed_streams(&source, &records, A_REQUEST).await;
+    feed_streams(&source, &records, "bulk", A_REQUEST).await;
     let batches: Vec<_> = whole(source.bus.as_ref(), Stream::Activity).await.into_iter().flat_map(cut).collect();
     drop(source);
     let a_batch = records.len() as f64 / batches.len() as f64;
@@ -178,13 +188,13 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 /// As several sources deliver: each its part of every stretch of time.
-async fn feed_streams(cluster: &Cluster, records: &[Record], a_request: usize) {
+async fn feed_streams(cluster: &Cluster, records: &[Record], name: &str, a_request: usize) {
     let mut parts = vec![Vec::new(); STREAMS];
     for (place, chunk) in records.chunks(a_request).enumerate() {
         parts[place % STREAMS].extend_from_slice(chunk);
     }
     let feeds = parts.iter().enumerate().map(|(place, part)| {
-        let stream = format!("bulk{place}");
+        let stream = format!("{name}{place}");
         async move { feed(cluster, part, &stream, a_request).await }
     });
     futures::future::join_all(feeds).await;
@@ -265,42 +275,20 @@ async fn watching(cluster: &Cluster) {
 
 /// CPU seconds so far, by role and server.
 fn costs(cluster: &mut Cluster) -> BTreeMap<&'static str, f64> {
-    let mut costs: BTreeMap<&'static str, f64> =
-        ROLES.into_iter().map(|role| (role, cpu_seconds(cluster.process(role).id()))).collect();
-    costs.insert("nats", cpu_seconds(cluster.brokers[0].process_id()));
-    costs.insert("store", cpu_seconds(cluster.valkey.process_id()));
-    costs
+    processes(cluster).into_iter().map(|(name, id)| (name, cpu_seconds(id))).collect()
 }
 
-/// Resident memory of the roles, looked at again and again.
-struct Memory {
-    looks: Arc<Mutex<Vec<BTreeMap<&'static str, u64>>>>,
-    task: tokio::task::JoinHandle<()>,
+/// Roles and servers.
+fn processes(cluster: &mut Cluster) -> Vec<(&'static str, u32)> {
+    let mut processes: Vec<_> = ROLES.into_iter().map(|role| (role, cluster.process(role).id())).collect();
+    processes.extend([("nats", cluster.brokers[0].process_id()), ("store", cluster.valkey.process_id())]);
+    processes
 }
 
-impl Memory {
-    fn watch(cluster: &mut Cluster) -> Self {
-        let processes = ROLES.map(|role| (role, cluster.process(role).id()));
-        let looks = Arc::new(Mutex::new(Vec::new()));
-        let held = looks.clone();
-        let task = tokio::spawn(async move {
-            let mut ticks = tokio::time::interval(Duration::from_millis(500));
-            loop {
-                ticks.tick().await;
-                let look = processes.iter().map(|(role, id)| (*role, resident_bytes(*id) >> 20)).collect();
-                held.lock().unwrap().push(look);
-            }
-        });
-        Self { looks, task }
-    }
-
-    /// The most that each role held in the first and in the second half of the time, MiB.
-    fn halves(self) -> BTreeMap<&'static str, [u64; 2]> {
-        self.task.abort();
-        let looks = self.looks.lock().unwrap();
-        let (first, second) = looks.split_at(looks.len() / 2);
-        let most =
-            |half: &[BTreeMap<&'static str, u64>], role| half.iter().map(|look| look[role]).max().unwrap_or_default();
-        ROLES.map(|role| (role, [most(first, role), most(second, role)])).into()
-    }
+/// Bytes of the latest epoch: how much is known of the organisation.
+async fn known_bytes(cluster: &Cluster) -> usize {
+    let announced = cluster.bus.last(&Subject::whole(Stream::Epoch, TENANT)).await.unwrap();
+    let Some(announced) = announced else { return 0 };
+    let name = String::from_utf8_lossy(&announced.payload).into_owned();
+    cluster.bus.object(&name).await.unwrap().map_or(0, |epoch| epoch.len())
 }

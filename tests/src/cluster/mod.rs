@@ -2,6 +2,7 @@
 //! loopback ports. What is started here is stopped here, by id.
 
 mod feed;
+mod memory;
 mod outputs;
 mod process;
 mod recording;
@@ -22,6 +23,7 @@ use trailwarden_proto::wire::{pack, unpack};
 use trailwarden_servers::{Nats, NatsOptions, Valkey, ValkeyOptions};
 
 pub use feed::{Feed, Record, feed_disturbed, last_time, organisation, records_below};
+pub use memory::{GROWTH_MAX, Memory, Quarters, growth};
 pub use outputs::{Measured, Outputs, Signal, all, outputs, whole};
 pub use process::{Process, cpu_seconds, resident_bytes};
 pub use recording::{Batch, Recording};
