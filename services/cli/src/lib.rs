@@ -25,4 +25,5 @@ mod sampling;
 pub mod scan;
 pub mod techniques;
 pub mod terminal;
-pub mod untrusted;
+
+pub use trailwarden_core::untrusted;

@@ -24,6 +24,7 @@ use trailwarden_runtime::metrics::Metrics;
 use trailwarden_runtime::readiness::Readiness;
 use trailwarden_runtime::status::{self, Status};
 use trailwarden_runtime::telemetry::{self, Telemetry};
+use trailwarden_runtime::usage::Meter;
 use trailwarden_runtime::{Clock, failpoint, pace, shutdown};
 
 use crate::command::{Surroundings, tell};
@@ -154,6 +155,9 @@ async fn serve(
         clock: Arc::clone(&world.clock),
         metrics: world.metrics.clone(),
         subjects: std::mem::take(&mut running.subjects),
+        tenant: config.run.tenant.clone(),
+        place: place(surroundings),
+        usage: Meter::default(),
     };
     let until = stop.clone();
     running.tasks.spawn(async move {
@@ -405,6 +409,13 @@ fn tell_end(ended: Result<(&'static str, Result<()>), tokio::task::JoinError>) -
             true
         }
     }
+}
+
+/// Which machine or pod this is.
+fn place(surroundings: &Surroundings<'_>) -> String {
+    let host = surroundings.environment.iter().find(|(name, _)| name == "HOSTNAME");
+    let host = host.and_then(|(_, value)| value.to_str()).filter(|value| !value.is_empty());
+    host.unwrap_or("localhost").to_owned()
 }
 
 async fn listen(address: &str) -> Result<TcpListener> {

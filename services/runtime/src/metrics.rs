@@ -55,6 +55,7 @@ struct Instruments {
     signal_delay: Histogram<f64>,
     ready: Gauge<u64>,
     alert: Gauge<u64>,
+    told: Counter<u64>,
     /// Milliseconds, for whoever looks after the role's health; [`NO_DELAY`] when nothing came since the last look.
     latest_delay_ms: AtomicU64,
 }
@@ -154,6 +155,7 @@ impl Instruments {
             ),
             ready: gauge("trailwarden_ready", "1", "Whether the role can do its work"),
             alert: gauge("trailwarden_alert", "1", "Whether a condition that an operator should know of holds"),
+            told: counter("trailwarden_alerts", "{alert}", "Alerts, by kind of channel and what became of them"),
             latest_delay_ms: AtomicU64::new(NO_DELAY),
         }
     }
@@ -315,6 +317,13 @@ impl Metrics {
 
     pub(crate) fn alert(&self, name: &'static str, raised: bool) {
         self.instruments.alert.record(raised.into(), &[self.own(), KeyValue::new("alert", name)]);
+    }
+
+    /// Alerts by what became of them: `sent`, with those that a message stands for; `failed` (a
+    /// message, and will be tried again); `dead`.
+    pub fn told(&self, channel: &'static str, outcome: &'static str, alerts: u64) {
+        let labels = [self.own(), KeyValue::new("channel", channel), KeyValue::new("outcome", outcome)];
+        self.instruments.told.add(alerts, &labels);
     }
 
     /// The label that every series has. Words of the program are not copied, and a call's labels stand on its stack.
