@@ -11,6 +11,7 @@ use toml::Table;
 use trailwarden_core::level::Severity;
 use trailwarden_core::negotiation::{Bounds, Role};
 use trailwarden_core::registry::Registry;
+use trailwarden_notify::config::Notify;
 
 use crate::untrusted::addresses;
 use schema::key;
@@ -40,6 +41,7 @@ pub struct Config {
     pub windows: Windows,
     pub archive: Archive,
     pub council: Council,
+    pub notify: Notify,
     pub listen: Listen,
     pub telemetry: Telemetry,
 }

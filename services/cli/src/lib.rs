@@ -14,6 +14,7 @@ pub mod histogram;
 pub mod lab;
 pub mod lines;
 pub mod models;
+pub mod notify;
 pub mod ocsf;
 mod outputs;
 pub mod progress;

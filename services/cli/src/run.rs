@@ -32,6 +32,7 @@ use crate::config::{Config, LogFormat};
 use crate::findings::Finding;
 use crate::lines::write_case;
 use crate::models;
+use crate::notify;
 use crate::sampling::{Sampling, Subject};
 use crate::scan::{Scanner, ServiceObserver};
 use crate::untrusted::addresses;
@@ -62,6 +63,8 @@ pub enum Role {
     Archive,
     /// Gathers signals into cases and judges them
     Council,
+    /// Tells people of cases, responses and the system's own health
+    Notify,
     /// Carries plans out (not built yet)
     Executor,
     /// Shows cases in a browser (not built yet)
@@ -69,7 +72,8 @@ pub enum Role {
 }
 
 impl Role {
-    const BUILT: [Self; 5] = [Self::Collector, Self::Featurizer, Self::Scorer, Self::Archive, Self::Council];
+    const BUILT: [Self; 6] =
+        [Self::Collector, Self::Featurizer, Self::Scorer, Self::Archive, Self::Council, Self::Notify];
 
     const fn name(self) -> &'static str {
         match self {
@@ -79,6 +83,7 @@ impl Role {
             Self::Scorer => "scorer",
             Self::Archive => "archive",
             Self::Council => "council",
+            Self::Notify => "notify",
             Self::Executor => "executor",
             Self::Console => "console",
         }
@@ -98,8 +103,16 @@ pub struct RunRequest {
 
 /// Runs until a signal comes or a role fails for good.
 pub fn run(request: RunRequest, clock: Clock, surroundings: &Surroundings<'_>) -> Result<ExitCode> {
-    let roles = roles(&request.roles)?;
+    let mut roles = roles(&request.roles)?;
     let config = Config::load(request.config.as_deref(), surroundings.environment.iter().cloned())?;
+    if config.notify.channels.is_empty() && roles.contains(&Role::Notify) {
+        if request.roles.contains(&Role::Notify) {
+            bail!(
+                "the role `notify` has nobody to tell: no channel is configured; `trailwarden config print` shows how, at [notify]"
+            );
+        }
+        roles.retain(|role| *role != Role::Notify);
+    }
     if let Some((name, nth)) = &request.die_at {
         failpoint::arm(name, *nth);
     }
@@ -124,7 +137,7 @@ fn roles(asked: &[Role]) -> Result<Vec<Role>> {
     roles.dedup();
     if let Some(role) = roles.iter().find(|role| !Role::BUILT.contains(role)) {
         bail!(
-            "the role `{}` is not built yet; `run` has: all, collector, featurizer, scorer, archive, council",
+            "the role `{}` is not built yet; `run` has: all, collector, featurizer, scorer, archive, council, notify",
             role.name()
         );
     }
@@ -340,9 +353,29 @@ impl Running {
                 let deps = Deps { bus, objects, clock, readiness, metrics };
                 self.spawn(role, async move { run(own, deps, stop).await.map_err(Into::into) });
             }
+            Role::Notify => self.notify(config, world, readiness, surroundings)?,
             // `roles` refuses what is not built, and spells out `all`.
             Role::All | Role::Executor | Role::Console => {}
         }
+        Ok(())
+    }
+
+    fn notify(
+        &mut self,
+        config: &Config,
+        world: &World,
+        readiness: Readiness,
+        surroundings: &Surroundings<'_>,
+    ) -> Result<()> {
+        use trailwarden_notify::service::{Deps, run};
+        let (own, bus, clock) = (notify::role(config)?, Arc::clone(&world.bus), Arc::clone(&world.clock));
+        let mut channels = Vec::new();
+        for spec in &config.notify.channels {
+            channels.push(notify::open(config, spec, Arc::clone(&bus), &clock, surroundings)?);
+        }
+        let (metrics, stop) = (world.metrics.of(Role::Notify.name()), world.stop.clone());
+        let deps = Deps { bus, channels, clock, readiness, metrics };
+        self.spawn(Role::Notify, async move { run(own, deps, stop).await.map_err(Into::into) });
         Ok(())
     }
 
@@ -388,6 +421,11 @@ fn consumers(role: Role, config: &Config) -> Vec<Consumer> {
         Role::Scorer => trailwarden_scorer::service::consumer,
         Role::Council => trailwarden_council::service::consumer,
         Role::Archive => return trailwarden_archive::service::consumers(tenant).into(),
+        // Its routes were checked when the configuration was read.
+        Role::Notify => {
+            let router = config.notify.router();
+            return router.map(|router| trailwarden_notify::service::consumers(tenant, &router)).unwrap_or_default();
+        }
         Role::All | Role::Collector | Role::Executor | Role::Console => return Vec::new(),
     };
     (0..config.run.partitions).map(|partition| of_partition(tenant, partition)).collect()

@@ -1,5 +1,8 @@
 use std::path::Path;
 
+use trailwarden_notify::config::{ChannelKind, ChannelSpec, RouteSpec};
+use trailwarden_notify::route::About;
+
 use super::schema::KEYS;
 use super::*;
 
@@ -34,6 +37,25 @@ fn everything_set() -> Config {
             roles: [Role::Sceptic, Role::Judge].into(),
             ..Council::default()
         },
+        notify: Notify {
+            case_url: Some("https://console.example/{id}".into()),
+            channels: vec![
+                ChannelSpec {
+                    quiet_hours: Some("22:00-07:00".into()),
+                    path: Some("a \"b\".jsonl".into()),
+                    mib_max: Some(3),
+                    ..ChannelSpec::new("file", ChannelKind::Log)
+                },
+                ChannelSpec::new("dashboard", ChannelKind::Feed),
+            ],
+            routes: vec![RouteSpec {
+                accounts: ["111122223333".to_owned()].into(),
+                from: Severity::High,
+                about: [About::Case, About::Anomaly].into(),
+                channels: vec!["file".into()],
+            }],
+            ..Notify::default()
+        },
         telemetry: Telemetry { otlp: Some("http://127.0.0.1:4317".into()), ..Telemetry::default() },
         ..Config::default()
     }
@@ -58,8 +80,18 @@ fn the_schema_names_exactly_the_keys_of_the_types_and_of_the_default_file() {
     };
     let schema: BTreeSet<String> = KEYS.iter().map(|key| format!("{}.{}", key.section, key.name)).collect();
     assert_eq!(keys(&table_of(&everything_set())), schema);
-    let absent =
-        ["close_below", "automatic_above", "bundle", "url", "otlp", "provider", "model", "key_variable", "region"];
+    let absent = [
+        "close_below",
+        "automatic_above",
+        "bundle",
+        "url",
+        "otlp",
+        "provider",
+        "model",
+        "key_variable",
+        "region",
+        "case_url",
+    ];
     let uncommented = absent
         .iter()
         .fold(DEFAULT_TOML.to_owned(), |text, key| text.replace(&format!("# {key} ="), &format!("{key} =")));
@@ -78,11 +110,11 @@ fn what_is_printed_loads_again_as_the_same() {
 #[test]
 fn passwords_are_not_printed() {
     assert_eq!(everything_set().without_passwords(), None);
-    let toml = "[bus]\nurl = 'nats://me:secret@a:4222'\n[windows]\nurl = 'redis://b:6379/0'";
+    let toml = "[bus]\nurl = 'nats://me:hunter2@a:4222'\n[windows]\nurl = 'redis://b:6379/0'";
     let open = load(toml, &[]).unwrap().without_passwords().expect("there is one").to_toml();
-    let socket = load("[windows]\nurl = 'redis+unix:///run/redis.sock?pass=secret'", &[]).unwrap();
-    assert!(!socket.without_passwords().expect("there is one").to_toml().contains("secret"));
-    assert!(!open.contains("secret") && open.contains("redis://b:6379/0") && open.contains("nats://a:4222"), "{open}");
+    let socket = load("[windows]\nurl = 'redis+unix:///run/redis.sock?pass=hunter2'", &[]).unwrap();
+    assert!(!socket.without_passwords().expect("there is one").to_toml().contains("hunter2"));
+    assert!(!open.contains("hunter2") && open.contains("redis://b:6379/0") && open.contains("nats://a:4222"), "{open}");
 }
 
 #[test]
@@ -160,6 +192,29 @@ fn each_mistake_is_named_with_its_place_and_key() {
         ),
     ] {
         assert_eq!(load(toml, environment).unwrap_err().to_string(), expected, "{toml} {environment:?}");
+    }
+}
+
+#[test]
+fn channels_and_routes_come_from_tables_or_a_variable_and_are_checked_together() {
+    let toml = "[[notify.channels]]\nname = 'dashboard'\nkind = 'feed'\n[[notify.routes]]\nfrom = 'high'\nchannels = ['dashboard']";
+    let notify = load(toml, &[]).unwrap().notify;
+    assert_eq!(notify.channels, [ChannelSpec::new("dashboard", ChannelKind::Feed)]);
+    assert_eq!(notify.routes[0].from, Severity::High);
+    let variable = ("TRAILWARDEN_NOTIFY__CHANNELS", "[{ name = 'team', kind = 'feed' }]");
+    let error = load(toml, &[variable]).unwrap_err().to_string();
+    assert_eq!(error, "a route of notify.routes: there is no channel \"dashboard\"");
+    for (toml, words) in [
+        ("[notify]\nchannels = ['mail']", "wants a list of tables"),
+        ("[[notify.channels]]\nname = 'x'\nkind = 'log'\npaht = 'y'", "unknown field `paht`, expected one of"),
+        ("[[notify.channels]]\nname = 'x'\nkind = 'pigeon'", "unknown variant `pigeon`, expected one of `email`"),
+        ("[[notify.channels]]\nname = 'x'\nkind = 'log'", "the channel `x` of notify.channels: log needs `path`"),
+        ("[[notify.routes]]\nchannel = ['x']", "unknown field `channel`"),
+        ("[notify]\ntime_zone = 'Mars'", "notify.time_zone wants a time zone"),
+        ("[notify]\nlanguage = 'kr'", "`notify.language` wants one of en, ko"),
+    ] {
+        let error = load(toml, &[]).unwrap_err().to_string();
+        assert!(error.contains(words), "{words}: {error}");
     }
 }
 
