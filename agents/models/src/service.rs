@@ -5,10 +5,10 @@ use reqwest::Url;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 use serde_json::Value;
+use trailwarden_runtime::quoted::quoted;
+use trailwarden_runtime::sigv4::{self, ToSign};
+use trailwarden_runtime::transport::{Answer, Outgoing};
 
-use crate::error::quoted;
-use crate::sigv4::{self, ToSign};
-use crate::transport::Outgoing;
 use crate::wire::{Said, anthropic, bedrock, gemini, openai};
 use crate::{Clock, Credentials, Error, Model, Question, Reply, Secret, Transport, Usage};
 
@@ -185,7 +185,7 @@ impl Model for Client {
             return Err(Error::Configuration("the schema's name is not plain".to_owned()));
         }
         let body = self.body(question).to_string().into_bytes();
-        let request = Outgoing { url: self.url.clone(), headers: self.headers(&body)?, body };
+        let request = Outgoing { url: self.url.clone(), headers: self.headers(&body)?, body, answer: Answer::Json };
         let answer = self.transport.post(request, &self.secrets()).await?;
         let said = self.said(&answer, name)?;
         // A service that does not count is reckoned as if all that was granted had been used.

@@ -1,8 +1,8 @@
 //! A typed value out of an untrusted answer, with one try at mending it.
 
 use serde::de::DeserializeOwned;
+use trailwarden_runtime::quoted::quoted;
 
-use crate::error::quoted;
 use crate::{Error, Model, Question, Reply, Usage};
 
 /// What came of [`ask_typed`].

@@ -267,7 +267,7 @@ async fn a_proxy_is_gone_through_where_one_is_named() {
     client.ask(&question()).await.unwrap();
     assert_eq!(fake.seen()[0].path, "http://models.example.com/v1/messages");
     let bounds = Bounds { proxy: Some(Secret::new("::secret::")), ..Bounds::default() };
-    let error = Transport::new(bounds).map(|_| ()).unwrap_err();
+    let error = Error::from(Transport::new(bounds).map(|_| ()).unwrap_err());
     assert!(error.kind() == Kind::Configuration && !error.to_string().contains("secret"), "{error}");
 }
 

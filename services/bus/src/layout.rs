@@ -23,11 +23,24 @@ pub enum Stream {
     Epoch,
     /// What could not be worked on: `tw.dead.<tenant>`.
     Dead,
+    /// What a person should know of, `tw.alert.<tenant>.raised`, and what was told, `tw.alert.<tenant>.told`.
+    Alert,
+    /// What is held back of it: the latest state of each share, `tw.throttle.<tenant>.s05`, moved by compare-and-set.
+    Throttle,
 }
 
 impl Stream {
-    pub const ALL: [Self; 7] =
-        [Self::Activity, Self::Backfill, Self::Feature, Self::Signal, Self::Case, Self::Epoch, Self::Dead];
+    pub const ALL: [Self; 9] = [
+        Self::Activity,
+        Self::Backfill,
+        Self::Feature,
+        Self::Signal,
+        Self::Case,
+        Self::Epoch,
+        Self::Dead,
+        Self::Alert,
+        Self::Throttle,
+    ];
 
     /// The word in subjects.
     pub const fn word(self) -> &'static str {
@@ -39,6 +52,8 @@ impl Stream {
             Self::Case => "case",
             Self::Epoch => "epoch",
             Self::Dead => "dead",
+            Self::Alert => "alert",
+            Self::Throttle => "throttle",
         }
     }
 
@@ -82,6 +97,21 @@ impl Subject {
     /// `tw.epoch.default`.
     pub fn whole(stream: Stream, tenant: &str) -> Self {
         Self { stream, tenant: tenant.to_owned(), rest: String::new() }
+    }
+
+    /// `tw.alert.default.raised`: alerts, by whoever sees what they are about.
+    pub fn raised(tenant: &str) -> Self {
+        Self::below(Stream::Alert, tenant, "raised")
+    }
+
+    /// `tw.alert.default.told`: alerts as they were told, for whoever shows them.
+    pub fn told(tenant: &str) -> Self {
+        Self::below(Stream::Alert, tenant, "told")
+    }
+
+    /// `tw.throttle.default.s05`.
+    pub fn throttle(tenant: &str, share: u16) -> Self {
+        Self::below(Stream::Throttle, tenant, &format!("s{share:02}"))
     }
 
     /// A subject whose last words only this room knows.
@@ -167,6 +197,9 @@ impl Layout {
     /// Announcements of epochs that stay, however old: whoever starts needs the latest, and a look back costs nothing.
     const EPOCHS_MAX: u64 = 48;
 
+    /// The largest states of all shares, and as many that take their place.
+    const THROTTLE_BYTES: u64 = 32 << 20;
+
     /// What is not the bulk of the traffic is bounded to this part of a stream's bytes.
     const SIDE_STREAM_SHARE: u64 = 8;
 
@@ -175,12 +208,18 @@ impl Layout {
             Stream::Activity | Stream::Feature | Stream::Signal => (Some(self.kept), None),
             // Whoever sent it was told that it is safe.
             Stream::Backfill => (None, None),
-            Stream::Case | Stream::Dead => (Some(self.kept.saturating_mul(Self::KEPT_FOR_PEOPLE)), None),
+            Stream::Case | Stream::Dead | Stream::Alert => {
+                (Some(self.kept.saturating_mul(Self::KEPT_FOR_PEOPLE)), None)
+            }
             Stream::Epoch => (None, Some(Self::EPOCHS_MAX)),
+            Stream::Throttle => (None, Some(1)),
         };
         let bytes_max = match stream {
             Stream::Activity | Stream::Backfill | Stream::Feature | Stream::Signal => self.stream_bytes_max,
-            Stream::Case | Stream::Dead | Stream::Epoch => self.stream_bytes_max / Self::SIDE_STREAM_SHARE,
+            Stream::Case | Stream::Dead | Stream::Epoch | Stream::Alert => {
+                self.stream_bytes_max / Self::SIDE_STREAM_SHARE
+            }
+            Stream::Throttle => Self::THROTTLE_BYTES.min(self.stream_bytes_max),
         };
         Bounds { bytes_max, kept, until_done: stream == Stream::Backfill, per_subject_max }
     }
@@ -194,7 +233,7 @@ impl Layout {
     pub const KEPT_MIN: Duration = Duration::from_secs(48 * 3_600);
 
     /// A layout on a broker of one machine. A broker sets the whole of every bound aside when the streams are made and
-    /// takes at most three quarters of the free disk; these come to 11 GiB.
+    /// takes at most three quarters of the free disk; these come to 11.3 GiB.
     pub fn single(tenant: &str, partitions: u16) -> Self {
         Self {
             tenant: tenant.to_owned(),
@@ -218,6 +257,9 @@ mod tests {
             Subject::case("default", "1eeea8c8"),
             Subject::whole(Stream::Epoch, "default"),
             Subject::spent("default"),
+            Subject::raised("default"),
+            Subject::told("default"),
+            Subject::throttle("default", 5),
             Subject::below(Stream::Dead, "default", "letter.00ff"),
         ] {
             assert_eq!(Subject::parse(&subject.to_string()), Some(subject));

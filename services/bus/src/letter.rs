@@ -133,6 +133,8 @@ pub(crate) fn way_back(letter: &DeadLetter) -> Result<Subject, Error> {
             Err(invalid("nothing of it is left to send"))
         }
         Stream::Activity | Stream::Backfill => Ok(subject),
+        // An alert that could not be told is raised again.
+        Stream::Alert if !letter.payload.is_empty() && subject == Subject::raised(subject.tenant()) => Ok(subject),
         _ => Err(invalid("what it holds is made anew from its activities")),
     }
 }

@@ -12,6 +12,7 @@ use trailwarden_core::language::Language;
 use trailwarden_core::level::Severity;
 use trailwarden_core::negotiation::{Bounds, Role};
 use trailwarden_core::registry::Registry;
+use trailwarden_notify::config::Notify;
 
 use crate::untrusted::addresses;
 use schema::key;
@@ -42,6 +43,7 @@ pub struct Config {
     pub windows: Windows,
     pub archive: Archive,
     pub council: Council,
+    pub notify: Notify,
     pub listen: Listen,
     pub telemetry: Telemetry,
 }

@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use trailwarden_bus::{Bus, Connection, DeadLetter, Error as BusError, JetStream, Published, Sequence};
+use trailwarden_bus::{Bus, Connection, DeadLetter, Error as BusError, JetStream, Memory, Published, Sequence};
 use trailwarden_core::time::Timestamp;
 use trailwarden_featurizer::store::WindowStore;
+use trailwarden_runtime::Clock;
 
 use crate::command::{Surroundings, print, tell};
 use crate::config::Config;
+use crate::notify;
 use crate::run::{layout, redis};
 use crate::untrusted::{addresses, name, visible};
 
@@ -57,6 +59,7 @@ pub fn doctor(task: Task, config: Option<&Path>, surroundings: &Surroundings<'_>
             Task::Check { set_up } => {
                 let mut lines = bus(&config, set_up, surroundings).await;
                 lines.extend(windows(&config, surroundings.now).await);
+                lines.extend(channels(&config, surroundings));
                 show(&lines)
             }
             Task::DeadLetters { after } => {
@@ -136,8 +139,29 @@ async fn bus(config: &Config, set_up: bool, surroundings: &Surroundings<'_>) -> 
     }
 }
 
+/// Whether every channel of alerts has what it needs. Nothing is sent: a test is a person's to ask for.
+fn channels(config: &Config, surroundings: &Surroundings<'_>) -> Vec<Line> {
+    let (bus, now) = (Arc::new(Memory::default()), surroundings.now);
+    let clock: Clock = Arc::new(move || now);
+    let specs = config.notify.channels.iter();
+    specs
+        .map(|spec| match notify::open(config, spec, bus.clone(), &clock, surroundings) {
+            Ok(_) => Line {
+                what: format!("alerts: channel {} ({}) has what it needs", spec.name, spec.kind.as_str()),
+                good: Some(true),
+                fix: String::new(),
+            },
+            Err(error) => Line {
+                what: format!("alerts: {}", visible(&error.to_string(), ERROR_CHARS_MAX)),
+                good: Some(false),
+                fix: "correct the channel, or set the variable where `run --role notify` runs; `trailwarden notify test` tries it".into(),
+            },
+        })
+        .collect()
+}
+
 /// The bus, once it answers.
-async fn connect(url: &str, config: &Config) -> Result<JetStream, BusError> {
+pub(crate) async fn connect(url: &str, config: &Config) -> Result<JetStream, BusError> {
     let connection = Connection { url: url.to_owned(), tenant: config.run.tenant.clone() };
     let bus = match tokio::time::timeout(DEADLINE, JetStream::connect(connection)).await {
         Ok(connected) => connected?,

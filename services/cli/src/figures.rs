@@ -4,18 +4,11 @@ use trailwarden_core::activity::{Credential, PrincipalKind};
 use trailwarden_core::case::Signal;
 use trailwarden_core::resource::ResourceKind;
 use trailwarden_core::time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Timestamp};
+use trailwarden_core::untrusted;
 
 /// `1,234,567`.
 pub fn count(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
+    untrusted::count(usize::try_from(number).unwrap_or(usize::MAX))
 }
 
 /// `1 case`, `2 cases`; the plural is the singular with an `s`.

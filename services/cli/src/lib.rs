@@ -18,6 +18,7 @@ pub mod line;
 pub mod lines;
 pub mod markdown;
 pub mod models;
+pub mod notify;
 pub mod ocsf;
 mod outputs;
 pub mod progress;
@@ -30,5 +31,6 @@ mod sampling;
 pub mod scan;
 pub mod techniques;
 pub mod terminal;
-pub mod untrusted;
 pub mod words;
+
+pub use trailwarden_core::untrusted;

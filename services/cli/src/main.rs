@@ -12,6 +12,7 @@ use std::time::Instant;
 use clap::{Args, Parser, Subcommand};
 use trailwarden::case::{self, CaseCommand};
 use trailwarden::command::{self, Surroundings};
+use trailwarden::notify::{self, NotifyCommand};
 use trailwarden::recording::Models;
 use trailwarden::run::{self, Role};
 use trailwarden::{capsule, doctor, lab, query};
@@ -48,6 +49,9 @@ enum Command {
     Lab(Lab),
     /// List, watch and label the cases of a running deployment
     Case(CaseArguments),
+    /// Try the channels that people are told by
+    #[command(subcommand)]
+    Notify(NotifyCommand),
     /// Check the servers that a deployment needs, and say what to do where one is not as it should be; exits with 1 then
     Doctor(Doctor),
 }
@@ -391,6 +395,7 @@ fn main() -> ExitCode {
         Command::Case(asked) => {
             case::run(asked.command, asked.server, asked.config.as_deref(), asked.format, &surroundings)
         }
+        Command::Notify(asked) => notify::run(asked, std::sync::Arc::new(wall_clock), &surroundings),
         Command::Doctor(asked) => doctor::doctor(asked.task(), asked.config.as_deref(), &surroundings),
     };
     match outcome {

@@ -83,7 +83,7 @@ fn distant(
     let (provider, base) = way(own, provider, &model, surroundings.environment)?;
     let name = model.clone();
     let service = Service { provider, base, model, temperature: None };
-    let transport = Transport::new(trailwarden_models::Bounds::default())?;
+    let transport = Transport::new(trailwarden_models::Bounds::default()).map_err(trailwarden_models::Error::from)?;
     let client = Client::new(name, service, transport, Arc::clone(surroundings.clock))?;
     let policy = Policy {
         requests_a_minute: own.requests_a_minute,

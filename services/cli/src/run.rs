@@ -25,6 +25,7 @@ use trailwarden_runtime::readiness::Readiness;
 use trailwarden_runtime::roster::Roster;
 use trailwarden_runtime::status::{self, Status};
 use trailwarden_runtime::telemetry::{self, Telemetry};
+use trailwarden_runtime::usage::Meter;
 use trailwarden_runtime::{Clock, failpoint, pace, shutdown};
 
 use crate::command::{Surroundings, tell};
@@ -32,6 +33,7 @@ use crate::config::{Config, LogFormat};
 use crate::findings::Finding;
 use crate::lines::write_case;
 use crate::models;
+use crate::notify;
 use crate::sampling::{Sampling, Subject};
 use crate::scan::{Scanner, ServiceObserver};
 use crate::untrusted::addresses;
@@ -62,6 +64,8 @@ pub enum Role {
     Archive,
     /// Gathers signals into cases and judges them
     Council,
+    /// Tells people of cases, responses and the system's own health
+    Notify,
     /// Carries plans out (not built yet)
     Executor,
     /// Shows cases in a browser (not built yet)
@@ -69,7 +73,8 @@ pub enum Role {
 }
 
 impl Role {
-    const BUILT: [Self; 5] = [Self::Collector, Self::Featurizer, Self::Scorer, Self::Archive, Self::Council];
+    const BUILT: [Self; 6] =
+        [Self::Collector, Self::Featurizer, Self::Scorer, Self::Archive, Self::Council, Self::Notify];
 
     const fn name(self) -> &'static str {
         match self {
@@ -79,6 +84,7 @@ impl Role {
             Self::Scorer => "scorer",
             Self::Archive => "archive",
             Self::Council => "council",
+            Self::Notify => "notify",
             Self::Executor => "executor",
             Self::Console => "console",
         }
@@ -98,8 +104,16 @@ pub struct RunRequest {
 
 /// Runs until a signal comes or a role fails for good.
 pub fn run(request: RunRequest, clock: Clock, surroundings: &Surroundings<'_>) -> Result<ExitCode> {
-    let roles = roles(&request.roles)?;
+    let mut roles = roles(&request.roles)?;
     let config = Config::load(request.config.as_deref(), surroundings.environment.iter().cloned())?;
+    if config.notify.channels.is_empty() && roles.contains(&Role::Notify) {
+        if request.roles.contains(&Role::Notify) {
+            bail!(
+                "the role `notify` has nobody to tell: no channel is configured; `trailwarden config print` shows how, at [notify]"
+            );
+        }
+        roles.retain(|role| *role != Role::Notify);
+    }
     if let Some((name, nth)) = &request.die_at {
         failpoint::arm(name, *nth);
     }
@@ -124,7 +138,7 @@ fn roles(asked: &[Role]) -> Result<Vec<Role>> {
     roles.dedup();
     if let Some(role) = roles.iter().find(|role| !Role::BUILT.contains(role)) {
         bail!(
-            "the role `{}` is not built yet; `run` has: all, collector, featurizer, scorer, archive, council",
+            "the role `{}` is not built yet; `run` has: all, collector, featurizer, scorer, archive, council, notify",
             role.name()
         );
     }
@@ -157,6 +171,9 @@ async fn serve(
         metrics: world.metrics.clone(),
         subjects: std::mem::take(&mut running.subjects),
         rosters: std::mem::take(&mut running.rosters),
+        tenant: config.run.tenant.clone(),
+        place: place(surroundings),
+        usage: Meter::default(),
     };
     let until = stop.clone();
     running.tasks.spawn(async move {
@@ -346,9 +363,29 @@ impl Running {
                 let deps = Deps { bus, objects, clock, readiness, metrics };
                 self.spawn(role, async move { run(own, deps, stop).await.map_err(Into::into) });
             }
+            Role::Notify => self.notify(config, world, readiness, surroundings)?,
             // `roles` refuses what is not built, and spells out `all`.
             Role::All | Role::Executor | Role::Console => {}
         }
+        Ok(())
+    }
+
+    fn notify(
+        &mut self,
+        config: &Config,
+        world: &World,
+        readiness: Readiness,
+        surroundings: &Surroundings<'_>,
+    ) -> Result<()> {
+        use trailwarden_notify::service::{Deps, run};
+        let (own, bus, clock) = (notify::role(config)?, Arc::clone(&world.bus), Arc::clone(&world.clock));
+        let mut channels = Vec::new();
+        for spec in &config.notify.channels {
+            channels.push(notify::open(config, spec, Arc::clone(&bus), &clock, surroundings)?);
+        }
+        let (metrics, stop) = (world.metrics.of(Role::Notify.name()), world.stop.clone());
+        let deps = Deps { bus, channels, clock, readiness, metrics };
+        self.spawn(Role::Notify, async move { run(own, deps, stop).await.map_err(Into::into) });
         Ok(())
     }
 
@@ -394,6 +431,11 @@ fn consumers(role: Role, config: &Config) -> Vec<Consumer> {
         Role::Scorer => trailwarden_scorer::service::consumer,
         Role::Council => trailwarden_council::service::consumer,
         Role::Archive => return trailwarden_archive::service::consumers(tenant).into(),
+        // Its routes were checked when the configuration was read.
+        Role::Notify => {
+            let router = config.notify.router();
+            return router.map(|router| trailwarden_notify::service::consumers(tenant, &router)).unwrap_or_default();
+        }
         Role::All | Role::Collector | Role::Executor | Role::Console => return Vec::new(),
     };
     (0..config.run.partitions).map(|partition| of_partition(tenant, partition)).collect()
@@ -415,6 +457,13 @@ fn tell_end(ended: Result<(&'static str, Result<()>), tokio::task::JoinError>) -
             true
         }
     }
+}
+
+/// Which machine or pod this is.
+fn place(surroundings: &Surroundings<'_>) -> String {
+    let host = surroundings.environment.iter().find(|(name, _)| name == "HOSTNAME");
+    let host = host.and_then(|(_, value)| value.to_str()).filter(|value| !value.is_empty());
+    host.unwrap_or("localhost").to_owned()
 }
 
 async fn listen(address: &str) -> Result<TcpListener> {

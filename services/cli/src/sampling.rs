@@ -5,12 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use trailwarden_bus::{Bus, Consumer, Error, Stream};
+use trailwarden_bus::{Bus, Consumer, Error, Outgoing, Stream, Subject as Place};
+use trailwarden_core::alert::Alert;
+use trailwarden_proto::convert::alert_to_wire;
+use trailwarden_proto::wire;
 use trailwarden_runtime::Clock;
 use trailwarden_runtime::alert::{Health, Look, Thresholds};
 use trailwarden_runtime::metrics::{Behind, Metrics};
 use trailwarden_runtime::readiness::Readiness;
 use trailwarden_runtime::roster::Roster;
+use trailwarden_runtime::usage::{Meter, Usage};
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_secs(15);
@@ -45,6 +49,10 @@ pub(crate) struct Sampling {
     pub(crate) metrics: Metrics,
     pub(crate) subjects: Vec<Subject>,
     pub(crate) rosters: Vec<Roster>,
+    pub(crate) tenant: String,
+    /// Which process this is, for people who look for it.
+    pub(crate) place: String,
+    pub(crate) usage: Meter,
 }
 
 impl Sampling {
@@ -85,19 +93,37 @@ impl Sampling {
             }
         }
         let at = (self.clock)();
+        let process = self.usage.look(at);
+        let mut alerts = Vec::new();
         for (place, subject) in self.subjects.iter_mut().enumerate() {
             let ready = subject.readiness.is_ready();
             subject.metrics.ready(ready);
             if is_whole {
                 is_whole &= lag(self.bus.as_ref(), subject).await;
             }
-            // A letter is in the stream of all roles; one alert about it a process is enough.
-            let dead_letters = if place == 0 { *dead_letters } else { 0 };
+            // A letter is in the stream of all roles, and all share a process: one alert of each is enough.
+            let (dead_letters, usage) = if place == 0 { (*dead_letters, process) } else { (0, Usage::default()) };
             let event_delay = subject.takes_in.then(|| subject.metrics.take_event_delay()).flatten();
-            let look = Look { at, ready, lag: subject.lag, dead_letters, event_delay };
-            subject.health.look(look).into_iter().for_each(|change| change.tell(&subject.metrics));
+            let look = Look { at, ready, lag: subject.lag, dead_letters, event_delay, usage };
+            for change in subject.health.look(look) {
+                change.tell(&subject.metrics);
+                alerts.push(change.alert(subject.metrics.role(), &self.place, at));
+            }
+        }
+        for alert in alerts {
+            self.raise(&alert).await;
         }
         is_whole
+    }
+
+    /// Hands an alert to whoever tells people. Where the bus itself is away, the log has it.
+    async fn raise(&self, alert: &Alert) {
+        let payload = wire::pack(&alert_to_wire(alert));
+        // An id of the bus is ASCII, and a machine's name need not be.
+        let message = Outgoing { payload, ..Outgoing::default() };
+        if let Err(error) = self.bus.publish(&Place::raised(&self.tenant), message).await {
+            self.metrics.failed("alert", &error);
+        }
     }
 }
 
@@ -119,7 +145,7 @@ async fn lag(bus: &dyn Bus, subject: &mut Subject) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use trailwarden_bus::{DeadLetter, Layout, Memory, Outgoing, Subject as Place};
+    use trailwarden_bus::{DeadLetter, Layout, Memory};
     use trailwarden_core::time::Timestamp;
     use trailwarden_runtime::telemetry::quiet;
 
@@ -138,7 +164,16 @@ mod tests {
         let rosters = vec![Roster::new(telemetry.metrics().of("council"))];
         let place = rosters[0].enter("case builder");
         place.built();
-        let mut sampling = Sampling { bus: shared, clock, metrics: telemetry.metrics().clone(), subjects, rosters };
+        let mut sampling = Sampling {
+            bus: shared,
+            clock,
+            metrics: telemetry.metrics().clone(),
+            subjects,
+            rosters,
+            tenant: "default".to_owned(),
+            place: "here".to_owned(),
+            usage: Meter::default(),
+        };
         let mut dead_letters = 0;
         assert!(!sampling.look(&mut dead_letters).await, "its consumers are not there yet");
         for consumer in &consumers {
@@ -171,5 +206,13 @@ mod tests {
         ] {
             assert!(page.contains(line), "{line} is missing\n{page}");
         }
+        let raised = bus.read(&Place::raised("default"), 0, 9).await.expect("in memory");
+        let told: Vec<(String, String)> = raised
+            .iter()
+            .map(|stored| wire::unpack::<trailwarden_proto::v1::Alert>(&stored.payload).expect("an alert"))
+            .map(|alert| (alert.kind, alert.principal))
+            .collect();
+        let own = |kind: &str, who: &str| (kind.to_owned(), who.to_owned());
+        assert_eq!(told, [own("lag", "scorer@here"), own("dead_letters", "bus")]);
     }
 }

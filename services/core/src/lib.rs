@@ -5,6 +5,7 @@
 //! function of its arguments, so a test drives it with plain values and a replay gives the same bytes.
 
 pub mod activity;
+pub mod alert;
 pub mod api;
 pub mod baseline;
 pub mod case;
@@ -30,4 +31,5 @@ pub mod sequence;
 pub mod stored;
 pub mod time;
 pub mod turnstile;
+pub mod untrusted;
 pub mod window;

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use trailwarden_core::alert as told;
+use trailwarden_core::level::Severity;
 use trailwarden_core::time::Timestamp;
 
 use crate::metrics::Metrics;
+use crate::usage::Usage;
 
 /// From where on something is worth telling.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -17,6 +20,10 @@ pub struct Thresholds {
     pub event_delay_max: Duration,
     /// Without a new dead letter for so long, the matter rests.
     pub dead_letters_quiet: Duration,
+    /// Percent of what the process may have; processors may be busy for a while.
+    pub cpu_percent_max: u64,
+    pub busy_max: Duration,
+    pub memory_percent_max: u64,
 }
 
 impl Default for Thresholds {
@@ -26,6 +33,9 @@ impl Default for Thresholds {
             not_ready_max: Duration::from_secs(60),
             event_delay_max: Duration::from_secs(3_600),
             dead_letters_quiet: Duration::from_secs(600),
+            cpu_percent_max: 90,
+            busy_max: Duration::from_secs(300),
+            memory_percent_max: 90,
         }
     }
 }
@@ -41,6 +51,8 @@ pub struct Look {
     pub dead_letters: u64,
     /// Age of the latest event when it came; `None` when none came since the last look.
     pub event_delay: Option<Duration>,
+    /// What the process takes of its machine; unknown for all but one role of a process.
+    pub usage: Usage,
 }
 
 /// A condition.
@@ -54,6 +66,10 @@ pub enum Alert {
     NotReady,
     /// Events come late.
     EventDelay,
+    /// The processors have been busy for long.
+    Cpu,
+    /// Little memory is left.
+    Memory,
 }
 
 /// A condition began or ended.
@@ -72,6 +88,7 @@ pub struct Health {
     thresholds: Thresholds,
     raised: Vec<Alert>,
     not_ready_since: Option<Timestamp>,
+    busy_since: Option<Timestamp>,
     /// As of the first look: what was dead before is not news.
     dead_letters: Option<u64>,
     grew_at: Option<Timestamp>,
@@ -79,7 +96,14 @@ pub struct Health {
 
 impl Health {
     pub fn new(thresholds: Thresholds) -> Self {
-        Self { thresholds, raised: Vec::new(), not_ready_since: None, dead_letters: None, grew_at: None }
+        Self {
+            thresholds,
+            raised: Vec::new(),
+            not_ready_since: None,
+            busy_since: None,
+            dead_letters: None,
+            grew_at: None,
+        }
     }
 
     /// What began or ended since the last look.
@@ -105,6 +129,16 @@ impl Health {
             let late = delay > limits.event_delay_max;
             self.hold(&mut changes, Alert::EventDelay, late, delay.as_secs(), limits.event_delay_max.as_secs());
         }
+        if let Some(percent) = look.usage.cpu_percent {
+            let is_busy = percent > limits.cpu_percent_max;
+            self.busy_since = if is_busy { self.busy_since.or(Some(look.at)) } else { None };
+            let long = self.busy_since.is_some_and(|at| since(look.at, at) >= limits.busy_max);
+            self.hold(&mut changes, Alert::Cpu, long, percent, limits.cpu_percent_max);
+        }
+        if let Some(percent) = look.usage.memory_percent {
+            let is_short = percent > limits.memory_percent_max;
+            self.hold(&mut changes, Alert::Memory, is_short, percent, limits.memory_percent_max);
+        }
         changes
     }
 
@@ -127,6 +161,20 @@ impl Alert {
             Self::DeadLetters => "dead_letters",
             Self::NotReady => "not_ready",
             Self::EventDelay => "event_delay",
+            Self::Cpu => "cpu",
+            Self::Memory => "memory",
+        }
+    }
+
+    /// As a person is told of it. What waits may go away by itself; the others do not.
+    fn kind(self) -> (told::Kind, Severity) {
+        match self {
+            Self::Lag => (told::Kind::Lag, Severity::Medium),
+            Self::DeadLetters => (told::Kind::DeadLetters, Severity::High),
+            Self::NotReady => (told::Kind::NotReady, Severity::High),
+            Self::EventDelay => (told::Kind::EventDelay, Severity::Medium),
+            Self::Cpu => (told::Kind::Cpu, Severity::Medium),
+            Self::Memory => (told::Kind::Memory, Severity::High),
         }
     }
 }
@@ -140,9 +188,33 @@ impl Change {
         match (raised, alert) {
             (false, _) => tracing::info!(role, alert = name, seen, limit, "alert ended"),
             // What waits may go away by itself; the others do not.
-            (true, Alert::Lag | Alert::EventDelay) => tracing::warn!(role, alert = name, seen, limit, "alert"),
-            (true, Alert::DeadLetters | Alert::NotReady) => tracing::error!(role, alert = name, seen, limit, "alert"),
+            (true, Alert::Lag | Alert::EventDelay | Alert::Cpu) => {
+                tracing::warn!(role, alert = name, seen, limit, "alert")
+            }
+            (true, Alert::DeadLetters | Alert::NotReady | Alert::Memory) => {
+                tracing::error!(role, alert = name, seen, limit, "alert");
+            }
         }
+    }
+
+    /// The same for people. `place` is the process: a role may run in several.
+    pub fn alert(self, role: &str, place: &str, at: Timestamp) -> told::Alert {
+        let (kind, severity) = self.alert.kind();
+        let id = format!("{place}:{role}:{kind}:{}:{}", at.as_millis(), if self.raised { "begins" } else { "ends" });
+        let alert = told::Alert {
+            ended: !self.raised,
+            seen: self.seen,
+            limit: self.limit,
+            // Letters are in the stream of all, whoever sees them.
+            ..told::Alert::new(
+                id,
+                kind,
+                severity,
+                at,
+                &if self.alert == Alert::DeadLetters { "bus".to_owned() } else { format!("{role}@{place}") },
+            )
+        };
+        alert.bounded()
     }
 }
 
@@ -157,7 +229,7 @@ mod tests {
 
     fn look(second: i64) -> Look {
         let at = Timestamp::from_millis(second * 1_000);
-        Look { at, ready: true, lag: 0, dead_letters: 7, event_delay: None }
+        Look { at, ready: true, lag: 0, dead_letters: 7, event_delay: None, usage: Usage::default() }
     }
 
     fn told(health: &mut Health, look: Look) -> Vec<(Alert, bool)> {
@@ -196,6 +268,35 @@ mod tests {
         ] {
             assert_eq!(told(&mut health, look), expected, "{look:?}");
         }
+    }
+
+    #[test]
+    fn processors_may_be_busy_for_a_while_and_memory_may_not_run_out() {
+        let mut health = Health::new(Thresholds::default());
+        let using = |second, cpu_percent, memory_percent| Look {
+            usage: Usage { cpu_percent: Some(cpu_percent), memory_percent: Some(memory_percent) },
+            ..look(second)
+        };
+        for (look, expected) in [
+            (using(0, 100, 90), vec![]),
+            (using(299, 91, 90), vec![]),
+            (look(299), vec![]),
+            (using(300, 91, 91), vec![(Alert::Cpu, true), (Alert::Memory, true)]),
+            (using(301, 90, 91), vec![(Alert::Cpu, false)]),
+            (using(302, 100, 10), vec![(Alert::Memory, false)]),
+            (using(601, 100, 10), vec![]),
+        ] {
+            assert_eq!(told(&mut health, look), expected, "{look:?}");
+        }
+    }
+
+    #[test]
+    fn a_person_is_told_what_began_or_ended_where() {
+        let change = Change { alert: Alert::NotReady, raised: false, seen: 5, limit: 60 };
+        let alert = change.alert("scorer", "node\u{7}-1", Timestamp::from_millis(9));
+        assert_eq!((alert.kind, alert.severity, alert.ended), (told::Kind::NotReady, Severity::High, true));
+        assert_eq!(alert.principal, "scorer@node\\u{7}-1");
+        assert_eq!(alert.id, "node\\u{7}-1:scorer:not_ready:9:ends");
     }
 
     #[test]

@@ -61,6 +61,7 @@ struct Instruments {
     actors: Gauge<u64>,
     mailbox: Gauge<u64>,
     restarts: Counter<u64>,
+    told: Counter<u64>,
     /// Milliseconds, for whoever looks after the role's health; [`NO_DELAY`] when nothing came since the last look.
     latest_delay_ms: AtomicU64,
 }
@@ -170,6 +171,7 @@ impl Instruments {
             actors: gauge("trailwarden_actors", "{actor}", "Actors, by what they are at"),
             mailbox: gauge("trailwarden_mailbox", "{request}", "Requests that wait in mailboxes of actors"),
             restarts: counter("trailwarden_restarts", "{restart}", "Times that an actor was built anew"),
+            told: counter("trailwarden_alerts", "{alert}", "Alerts, by kind of channel and what became of them"),
             latest_delay_ms: AtomicU64::new(NO_DELAY),
         }
     }
@@ -360,6 +362,13 @@ impl Metrics {
 
     pub(crate) fn alert(&self, name: &'static str, raised: bool) {
         self.instruments.alert.record(raised.into(), &[self.own(), KeyValue::new("alert", name)]);
+    }
+
+    /// Alerts by what became of them: `sent`, with those that a message stands for; `failed` (a
+    /// message, and will be tried again); `dead`.
+    pub fn told(&self, channel: &'static str, outcome: &'static str, alerts: u64) {
+        let labels = [self.own(), KeyValue::new("channel", channel), KeyValue::new("outcome", outcome)];
+        self.instruments.told.add(alerts, &labels);
     }
 
     /// The label that every series has. Words of the program are not copied, and a call's labels stand on its stack.

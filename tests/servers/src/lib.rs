@@ -11,9 +11,11 @@
 mod moto;
 mod nats;
 mod process;
+mod smtp;
 mod valkey;
 
 pub use moto::Moto;
 pub use nats::{Nats, NatsOptions};
 pub use process::program;
+pub use smtp::Smtp;
 pub use valkey::{Valkey, ValkeyOptions};

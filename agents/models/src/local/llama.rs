@@ -12,10 +12,10 @@ use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
 use candle_core::{DType, Device, Module, Result as Computed, Tensor};
 use candle_nn::ops::{rms_norm, silu, softmax_last_dim};
 use candle_nn::rotary_emb::rope_i;
+use trailwarden_runtime::quoted::quoted;
 
 use super::failed;
 use crate::Error;
-use crate::error::quoted;
 
 /// Tokens that one text may have, whatever the model could take: time grows with them.
 const TOKENS_MAX: usize = 2_048;

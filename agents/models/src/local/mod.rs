@@ -20,10 +20,10 @@ use std::sync::Arc;
 use candle_core::quantized::gguf_file::Content;
 use ring::digest::{Context, SHA256};
 use serde::Deserialize;
+use trailwarden_runtime::quoted::quoted;
+use trailwarden_runtime::sigv4::hex;
 
 use crate::Error;
-use crate::error::quoted;
-use crate::sigv4::hex;
 use llama::{Cache, Llama};
 use tokens::Tokens;
 

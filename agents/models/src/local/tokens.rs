@@ -7,10 +7,10 @@ use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::digits::Digits;
 use tokenizers::pre_tokenizers::sequence::Sequence;
+use trailwarden_runtime::quoted::quoted;
 
 use super::failed;
 use crate::Error;
-use crate::error::quoted;
 
 /// Bytes of one text: far more than a model here may read.
 const TEXT_BYTES_MAX: usize = 64 * 1_024;

@@ -3,10 +3,10 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use trailwarden_runtime::sigv4::encoded;
 
 use super::{Said, TOOL_DESCRIPTION, nothing};
 use crate::service::ToolChoice;
-use crate::sigv4::encoded;
 use crate::{Error, Question, Usage};
 
 /// Path of a model, which may be named by an ARN with slashes and colons.

@@ -2,9 +2,9 @@
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use trailwarden_runtime::sigv4::encoded;
 
 use super::{Said, nothing};
-use crate::sigv4::encoded;
 use crate::{Error, Question, Usage};
 
 /// What a response schema may hold: a subset of OpenAPI 3.0, and an unknown word refuses the whole request.

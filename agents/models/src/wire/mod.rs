@@ -6,8 +6,8 @@ pub(crate) mod gemini;
 pub(crate) mod openai;
 
 use serde::Deserialize;
+use trailwarden_runtime::quoted::quoted;
 
-use crate::error::quoted;
 use crate::{Error, Usage};
 
 /// Said of the tool that stands for the structured output.

@@ -82,6 +82,32 @@ pub(crate) async fn objects_are_kept_whole_and_once(bench: Bench) {
     }
 }
 
+pub(crate) async fn a_state_takes_the_place_of_the_one_before_and_of_no_other(bench: Bench) {
+    let (mine, other) = (Subject::throttle(TENANT, 0), Subject::throttle(TENANT, 1));
+    let publish = |subject: Subject, text: &'static str, expected| {
+        let bus = bench.bus.clone();
+        let message = Outgoing { payload: Bytes::from(text), expected: Some(expected), ..Outgoing::default() };
+        async move { bus.publish(&subject, message).await }
+    };
+    assert!(bench.bus.last(&mine).await.unwrap().is_none());
+    let Published::Stored(first) = publish(mine.clone(), "first", 0).await.unwrap() else { panic!() };
+    let Published::Stored(elsewhere) = publish(other.clone(), "elsewhere", 0).await.unwrap() else { panic!() };
+    for stale in [0, elsewhere] {
+        assert!(matches!(publish(mine.clone(), "stale", stale).await, Err(Error::Refused { .. })));
+    }
+    let mut latest = first;
+    for _ in 0..20 {
+        let Published::Stored(next) = publish(mine.clone(), "next", latest).await.unwrap() else { panic!() };
+        assert!(matches!(publish(mine.clone(), "late", latest).await, Err(Error::Refused { .. })));
+        latest = next;
+    }
+    let held = bench.bus.last(&mine).await.unwrap().unwrap();
+    assert_eq!((held.sequence, &held.payload[..]), (latest, &b"next"[..]));
+    assert_eq!(bench.bus.last(&other).await.unwrap().unwrap().payload, "elsewhere");
+    // Nothing but the latest of each takes room.
+    assert_eq!(bench.bus.depth(Stream::Throttle).await.unwrap(), 2);
+}
+
 pub(crate) async fn an_object_that_was_dropped_can_be_stored_anew(bench: Bench) {
     // Room for one and a half: the second pushes out the beginning of the first, and not yet what names it.
     bench.bus.set_up(&Layout { stream_bytes_max: 2 << 20, ..bench.layout.clone() }).await.unwrap();
@@ -159,7 +185,16 @@ pub(crate) async fn a_letter_is_buried_once_and_sent_again_once(bench: Bench) {
     }
     // What is noted about it is no letter.
     assert_eq!(bench.bus.dead_letters(0, 99).await.unwrap(), buried);
-    assert!(matches!(bench.bus.redrive(buried[4].0 + 1).await, Err(Error::Missing { .. })));
+    // An alert that could not be told begins nothing that was published before it.
+    let raised = Subject::raised(TENANT);
+    bench.bus.bury(&letter(&raised, None, "alert")).await.unwrap();
+    bench.bus.bury(&letter(&Subject::told(TENANT), None, "alert")).await.unwrap();
+    let alerts = bench.bus.dead_letters(buried[4].0, 9).await.unwrap();
+    assert!(matches!(bench.bus.redrive(alerts[0].0).await.unwrap(), Published::Stored(_)));
+    assert_eq!(bench.bus.last(&raised).await.unwrap().unwrap().payload, "alert");
+    assert!(matches!(bench.bus.redrive(alerts[1].0).await, Err(Error::Invalid { .. })));
+    let buried = [buried, alerts].concat();
+    assert!(matches!(bench.bus.redrive(buried[6].0 + 9).await, Err(Error::Missing { .. })));
 }
 
 pub(crate) async fn setting_up_again_changes_nothing(bench: Bench) {

@@ -142,6 +142,7 @@ contract!(
     keep::subjects_are_read_back_in_order,
     keep::the_latest_announcements_stay,
     keep::what_a_day_has_cost_stands_apart_and_is_changed_by_one_at_a_time,
+    keep::a_state_takes_the_place_of_the_one_before_and_of_no_other,
     keep::objects_are_kept_whole_and_once,
     keep::an_object_that_was_dropped_can_be_stored_anew,
     keep::a_letter_is_buried_once_and_sent_again_once,

@@ -46,6 +46,9 @@ pub enum Problem {
         "`routing.close_below` must be lower than `routing.automatic_above`, else a case is both closed and acted upon"
     )]
     BoundsCross,
+    /// Channels and routes of alerts make no sense together.
+    #[error(transparent)]
+    Notify(#[from] trailwarden_notify::config::Error),
 }
 
 /// Where a value was set.
@@ -107,11 +110,13 @@ impl Config {
         }
         let config: Self = merged.try_into().map_err(Error::Schema)?;
         match (config.routing.close_below, config.routing.automatic_above) {
-            (Some(close), Some(automatic)) if close >= automatic => {
-                Err(Error::Invalid { problems: vec![Problem::BoundsCross] })
-            }
-            _ => Ok(config),
+            (Some(close), Some(automatic)) if close >= automatic => problems.push(Problem::BoundsCross),
+            _ => {}
         }
+        if let Err(error) = config.notify.router() {
+            problems.push(error.into());
+        }
+        if problems.is_empty() { Ok(config) } else { Err(Error::Invalid { problems }) }
     }
 }
 

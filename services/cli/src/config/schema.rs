@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use toml::Value;
+use serde::Deserialize;
+use toml::{Table, Value};
+use trailwarden_notify::config::{ChannelSpec, RouteSpec};
 
 /// Every key there is. A test holds it against the types above and the default file.
 pub(super) const KEYS: &[Key] = &[
@@ -63,6 +65,11 @@ pub(super) const KEYS: &[Key] = &[
     of("council", "local_model", Kind::Text),
     of("council", "local_sha256", Kind::Digest),
     of("council", "local_folder", Kind::Text),
+    of("notify", "language", Kind::Choice(&["en", "ko"])),
+    of("notify", "case_url", Kind::Text),
+    of("notify", "time_zone", Kind::Text),
+    of("notify", "channels", Kind::Channels),
+    of("notify", "routes", Kind::Routes),
     of("listen", "collector", Kind::Address),
     of("listen", "featurizer", Kind::Address),
     of("listen", "scorer", Kind::Address),
@@ -104,6 +111,10 @@ pub(super) enum Kind {
     Address,
     Truth,
     Texts(Form),
+    /// Ways to reach a person, each a table of its own.
+    Channels,
+    /// What goes to which of them.
+    Routes,
 }
 
 #[derive(Clone, Copy)]
@@ -153,6 +164,8 @@ impl Kind {
                     None => Ok(Value::Array(texts)),
                 }
             }
+            (Self::Channels, Value::Array(tables)) => each::<ChannelSpec>(tables),
+            (Self::Routes, Value::Array(tables)) => each::<RouteSpec>(tables),
             (_, value) => Err(found(&value)),
         }
     }
@@ -167,6 +180,10 @@ impl Kind {
             Self::Texts(_) => {
                 let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
                 Some(Value::Array(items.map(Value::from).collect()))
+            }
+            // As it would stand in the file.
+            Self::Channels | Self::Routes => {
+                format!("it = {text}").parse::<Table>().ok().and_then(|mut table| table.remove("it"))
             }
         }
         .unwrap_or_else(|| Value::from(text))
@@ -185,6 +202,12 @@ impl fmt::Display for Kind {
             Self::Word => f.write_str("a word of at most 32 letters, digits, `-` and `_`"),
             Self::Address => f.write_str("an address and a port: `127.0.0.1:7401`"),
             Self::Truth => f.write_str("true or false"),
+            Self::Channels => {
+                f.write_str("a list of tables, `[[notify.channels]]`, each with name, kind and what that kind takes")
+            }
+            Self::Routes => f.write_str(
+                "a list of tables, `[[notify.routes]]`, each with channels, and accounts, from and about as needed",
+            ),
             Self::Texts(Form::Any) => f.write_str("a list of texts"),
             Self::Texts(Form::Role) => write!(f, "a list of roles: {}", ROLES.join(", ")),
             Self::Texts(Form::Account) => f.write_str("a list of account ids, each 12 digits in quotes"),
@@ -197,6 +220,17 @@ impl fmt::Display for Kind {
 
 fn is_sha256(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// The tables, where each is a `T`; else the first that is none, and why.
+fn each<T: for<'de> Deserialize<'de>>(tables: Vec<Value>) -> Result<Value, String> {
+    for table in &tables {
+        if let Err(error) = T::deserialize(table.clone()) {
+            let why = error.to_string();
+            return Err(format!("{}: {}", found(table), why.lines().next().unwrap_or_default()));
+        }
+    }
+    Ok(Value::Array(tables))
 }
 
 fn is_word(text: &str) -> bool {

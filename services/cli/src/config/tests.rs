@@ -1,5 +1,8 @@
 use std::path::Path;
 
+use trailwarden_notify::config::{ChannelKind, ChannelSpec, RouteSpec};
+use trailwarden_notify::route::About;
+
 use super::schema::KEYS;
 use super::*;
 
@@ -47,6 +50,25 @@ fn everything_set() -> Config {
             roles: [Role::Sceptic, Role::Judge].into(),
             ..Council::default()
         },
+        notify: Notify {
+            case_url: Some("https://console.example/{id}".into()),
+            channels: vec![
+                ChannelSpec {
+                    quiet_hours: Some("22:00-07:00".into()),
+                    path: Some("a \"b\".jsonl".into()),
+                    mib_max: Some(3),
+                    ..ChannelSpec::new("file", ChannelKind::Log)
+                },
+                ChannelSpec::new("dashboard", ChannelKind::Feed),
+            ],
+            routes: vec![RouteSpec {
+                accounts: ["111122223333".to_owned()].into(),
+                from: Severity::High,
+                about: [About::Case, About::Anomaly].into(),
+                channels: vec!["file".into()],
+            }],
+            ..Notify::default()
+        },
         telemetry: Telemetry { otlp: Some("http://127.0.0.1:4317".into()), ..Telemetry::default() },
         ..Config::default()
     }
@@ -90,6 +112,7 @@ fn the_schema_names_exactly_the_keys_of_the_types_and_of_the_default_file() {
         "dollars_a_day",
         "local_model",
         "local_sha256",
+        "case_url",
     ];
     let uncommented = absent
         .iter()
@@ -206,6 +229,29 @@ fn each_mistake_is_named_with_its_place_and_key() {
         ),
     ] {
         assert_eq!(load(toml, environment).unwrap_err().to_string(), expected, "{toml} {environment:?}");
+    }
+}
+
+#[test]
+fn channels_and_routes_come_from_tables_or_a_variable_and_are_checked_together() {
+    let toml = "[[notify.channels]]\nname = 'dashboard'\nkind = 'feed'\n[[notify.routes]]\nfrom = 'high'\nchannels = ['dashboard']";
+    let notify = load(toml, &[]).unwrap().notify;
+    assert_eq!(notify.channels, [ChannelSpec::new("dashboard", ChannelKind::Feed)]);
+    assert_eq!(notify.routes[0].from, Severity::High);
+    let variable = ("TRAILWARDEN_NOTIFY__CHANNELS", "[{ name = 'team', kind = 'feed' }]");
+    let error = load(toml, &[variable]).unwrap_err().to_string();
+    assert_eq!(error, "a route of notify.routes: there is no channel \"dashboard\"");
+    for (toml, words) in [
+        ("[notify]\nchannels = ['mail']", "wants a list of tables"),
+        ("[[notify.channels]]\nname = 'x'\nkind = 'log'\npaht = 'y'", "unknown field `paht`, expected one of"),
+        ("[[notify.channels]]\nname = 'x'\nkind = 'pigeon'", "unknown variant `pigeon`, expected one of `email`"),
+        ("[[notify.channels]]\nname = 'x'\nkind = 'log'", "the channel `x` of notify.channels: log needs `path`"),
+        ("[[notify.routes]]\nchannel = ['x']", "unknown field `channel`"),
+        ("[notify]\ntime_zone = 'Mars'", "notify.time_zone wants a time zone"),
+        ("[notify]\nlanguage = 'kr'", "`notify.language` wants one of en, ko"),
+    ] {
+        let error = load(toml, &[]).unwrap_err().to_string();
+        assert!(error.contains(words), "{words}: {error}");
     }
 }
 

@@ -61,9 +61,22 @@ pub fn visible(text: &str, chars_max: usize) -> String {
                 let _ = write!(out, "\\u{{{:x}}}", u32::from(character));
             }
             Piece::Cut(more) => {
-                let _ = write!(out, "… (+{} characters)", crate::figures::count(more as u64));
+                let _ = write!(out, "… (+{} characters)", count(more));
             }
         }
+    }
+    out
+}
+
+/// `1,234,567`.
+pub fn count(number: usize) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
     }
     out
 }

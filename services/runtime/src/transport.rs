@@ -6,8 +6,8 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, Url};
 use serde_json::Value;
 
-use crate::error::quoted;
-use crate::{Error, Secret};
+use crate::quoted::quoted;
+use crate::secret::Secret;
 
 /// Bytes of an error's body that are read at all.
 const REFUSAL_BYTES_MAX: usize = 4_096;
@@ -47,10 +47,43 @@ pub struct Transport {
 }
 
 /// A request, ready to be sent.
-pub(crate) struct Outgoing {
+pub struct Outgoing {
     pub url: Url,
     pub headers: HeaderMap,
     pub body: Vec<u8>,
+    pub answer: Answer,
+}
+
+/// What an answer must be to be taken for one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    Json,
+    Any,
+}
+
+/// Why there is no answer. Text of others in here is short, free of control characters and of the secrets sent.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    #[error("no answer within {after:?}")]
+    Timeout { after: Duration },
+    #[error("the service is not reached: {0}")]
+    Unreachable(String),
+    /// Status 429.
+    #[error("asked too often: {said}")]
+    Limited { retry_after: Option<Duration>, said: String },
+    #[error("the service refuses with status {status}: {said}")]
+    Refused { status: u16, said: String },
+    #[error("the service is unavailable, status {status}: {said}")]
+    Unavailable { status: u16, retry_after: Option<Duration>, said: String },
+    /// An answer came that is none.
+    #[error("the answer is malformed: {0}")]
+    Malformed(String),
+    #[error("the answer is larger than {bytes_max} bytes and was cut off")]
+    TooLarge { bytes_max: usize },
+    /// The operator's: an address or a proxy that cannot be.
+    #[error("{0}")]
+    Configuration(String),
 }
 
 impl Transport {
@@ -75,7 +108,10 @@ impl Transport {
     }
 
     /// A service's address: `http` only to this machine, unless [`Bounds::plaintext_allowed`].
-    pub(crate) fn address(&self, base: &str) -> Result<Url, Error> {
+    ///
+    /// # Errors
+    /// [`Error::Configuration`], which does not repeat the address.
+    pub fn address(&self, base: &str) -> Result<Url, Error> {
         let bad = |why: &str| Err(Error::Configuration(format!("the service's address {why}")));
         let Ok(url) = Url::parse(base) else {
             return bad("is no URL");
@@ -91,13 +127,16 @@ impl Transport {
         }
     }
 
-    /// Sends, and reads a JSON body. `secrets` are taken out of what an error quotes, should the service echo them.
-    pub(crate) async fn post(&self, request: Outgoing, secrets: &[&Secret]) -> Result<Vec<u8>, Error> {
+    /// Sends, and reads a body. `secrets` are taken out of what an error quotes, should the service echo them.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn post(&self, request: Outgoing, secrets: &[&Secret]) -> Result<Vec<u8>, Error> {
         let exchange = async {
             let sent = self.http.post(request.url).headers(request.headers).body(request.body).send().await;
             let response = sent.map_err(|error| self.failed(error))?;
             if response.status().is_success() {
-                self.read(response).await
+                self.read(response, request.answer).await
             } else {
                 Err(refusal(response, secrets).await)
             }
@@ -106,9 +145,9 @@ impl Transport {
         tokio::time::timeout(after, exchange).await.unwrap_or(Err(Error::Timeout { after }))
     }
 
-    async fn read(&self, mut response: Response) -> Result<Vec<u8>, Error> {
+    async fn read(&self, mut response: Response, answer: Answer) -> Result<Vec<u8>, Error> {
         let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        if !is_json(kind) {
+        if answer == Answer::Json && !is_json(kind) {
             return Err(Error::Malformed(quoted(&format!("content type {kind:?} is not JSON"))));
         }
         let bytes_max = self.bounds.reply_bytes_max;
@@ -172,7 +211,7 @@ async fn refusal(mut response: Response, secrets: &[&Secret]) -> Error {
     }
     let said = said(&body, secrets);
     match status {
-        StatusCode::TOO_MANY_REQUESTS => Error::Limited { ours: false, retry_after, said },
+        StatusCode::TOO_MANY_REQUESTS => Error::Limited { retry_after, said },
         // Bedrock says 408 when its model was too slow, others when the request was: both pass.
         StatusCode::REQUEST_TIMEOUT => Error::Unavailable { status: status.as_u16(), retry_after, said },
         status if status.is_server_error() => Error::Unavailable { status: status.as_u16(), retry_after, said },

@@ -1,11 +1,11 @@
-//! AWS Signature Version 4 of one POST request with a JSON body; nothing else is asked of AWS here.
+//! AWS Signature Version 4 of one POST request; nothing else is asked of AWS here.
 //! Source: AWS IAM User Guide, "Create a signed AWS API request".
 
 use ring::{digest, hmac};
 use serde::Deserialize;
 use trailwarden_core::time::Timestamp;
 
-use crate::Secret;
+use crate::secret::Secret;
 
 /// What a request is signed with. Those of a role end after hours: a client is then made anew, over the same transport.
 #[derive(Clone, Debug, Deserialize)]
@@ -16,7 +16,7 @@ pub struct Credentials {
 }
 
 /// What is signed.
-pub(crate) struct ToSign<'a> {
+pub struct ToSign<'a> {
     /// Host as the `Host` header says it, with the port unless it is the scheme's own.
     pub host: &'a str,
     /// Path as it stands in the request line, each segment encoded once.
@@ -29,7 +29,7 @@ pub(crate) struct ToSign<'a> {
 }
 
 /// Headers to add: name in small letters, value.
-pub(crate) fn headers(credentials: &Credentials, request: &ToSign<'_>) -> Vec<(&'static str, String)> {
+pub fn headers(credentials: &Credentials, request: &ToSign<'_>) -> Vec<(&'static str, String)> {
     let time = basic_time(request.at);
     let token = credentials.session_token.as_ref().map(Secret::reveal);
     // In the order of their names, as the canonical form wants them.
@@ -64,7 +64,7 @@ pub(crate) fn headers(credentials: &Credentials, request: &ToSign<'_>) -> Vec<(&
 }
 
 /// Percent-encodes all but the unreserved characters of RFC 3986; `/` stays where `paths` says so.
-pub(crate) fn encoded(text: &str, paths: bool) -> String {
+pub fn encoded(text: &str, paths: bool) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
@@ -90,7 +90,8 @@ fn hmac_sha256(key: &[u8], data: &[u8]) -> Vec<u8> {
     hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), data).as_ref().to_vec()
 }
 
-pub(crate) fn hex(bytes: &[u8]) -> String {
+/// Two small letters a byte.
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

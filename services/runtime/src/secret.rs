@@ -15,7 +15,8 @@ impl Secret {
         Self(value.into())
     }
 
-    pub(crate) fn reveal(&self) -> &str {
+    /// For whoever sends it, and nobody else.
+    pub fn reveal(&self) -> &str {
         &self.0
     }
 }
