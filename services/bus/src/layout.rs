@@ -23,11 +23,25 @@ pub enum Stream {
     Epoch,
     /// What could not be worked on: `tw.dead.<tenant>`.
     Dead,
+    /// What is done about cases: `tw.action.<tenant>.life.<key>`, an action's life, and what people order about them.
+    Action,
+    /// The chain of what was allowed and done: `tw.audit.<tenant>`. It is kept until its stream is full, and then nothing
+    /// is done any more.
+    Audit,
 }
 
 impl Stream {
-    pub const ALL: [Self; 7] =
-        [Self::Activity, Self::Backfill, Self::Feature, Self::Signal, Self::Case, Self::Epoch, Self::Dead];
+    pub const ALL: [Self; 9] = [
+        Self::Activity,
+        Self::Backfill,
+        Self::Feature,
+        Self::Signal,
+        Self::Case,
+        Self::Epoch,
+        Self::Dead,
+        Self::Action,
+        Self::Audit,
+    ];
 
     /// The word in subjects.
     pub const fn word(self) -> &'static str {
@@ -39,6 +53,8 @@ impl Stream {
             Self::Case => "case",
             Self::Epoch => "epoch",
             Self::Dead => "dead",
+            Self::Action => "action",
+            Self::Audit => "audit",
         }
     }
 
@@ -72,6 +88,11 @@ impl Subject {
     /// `tw.case.default.1eeea8c8`.
     pub fn case(tenant: &str, case: &str) -> Self {
         Self { stream: Stream::Case, tenant: tenant.to_owned(), rest: case.to_owned() }
+    }
+
+    /// `tw.action.default.life.00ff`: a kind of thing and its name.
+    pub fn action(tenant: &str, kind: &str, name: &str) -> Self {
+        Self { stream: Stream::Action, tenant: tenant.to_owned(), rest: format!("{kind}.{name}") }
     }
 
     /// `tw.epoch.default`.
@@ -170,12 +191,17 @@ impl Layout {
             Stream::Activity | Stream::Feature | Stream::Signal => (Some(self.kept), None),
             // Whoever sent it was told that it is safe.
             Stream::Backfill => (None, None),
-            Stream::Case | Stream::Dead => (Some(self.kept.saturating_mul(Self::KEPT_FOR_PEOPLE)), None),
+            Stream::Audit => (None, None),
+            Stream::Case | Stream::Dead | Stream::Action => {
+                (Some(self.kept.saturating_mul(Self::KEPT_FOR_PEOPLE)), None)
+            }
             Stream::Epoch => (None, Some(Self::EPOCHS_MAX)),
         };
         let bytes_max = match stream {
             Stream::Activity | Stream::Backfill | Stream::Feature | Stream::Signal => self.stream_bytes_max,
-            Stream::Case | Stream::Dead | Stream::Epoch => self.stream_bytes_max / Self::SIDE_STREAM_SHARE,
+            Stream::Case | Stream::Dead | Stream::Epoch | Stream::Action | Stream::Audit => {
+                self.stream_bytes_max / Self::SIDE_STREAM_SHARE
+            }
         };
         Bounds { bytes_max, kept, until_done: stream == Stream::Backfill, per_subject_max }
     }
@@ -189,7 +215,7 @@ impl Layout {
     pub const KEPT_MIN: Duration = Duration::from_secs(48 * 3_600);
 
     /// A layout on a broker of one machine. A broker sets the whole of every bound aside when the streams are made and
-    /// takes at most three quarters of the free disk; these come to 11 GiB.
+    /// takes at most three quarters of the free disk; these come to 11.5 GiB.
     pub fn single(tenant: &str, partitions: u16) -> Self {
         Self {
             tenant: tenant.to_owned(),
@@ -212,6 +238,8 @@ mod tests {
             Subject::partition(Stream::Activity, "default", 17),
             Subject::case("default", "1eeea8c8"),
             Subject::whole(Stream::Epoch, "default"),
+            Subject::action("default", "life", "00ff"),
+            Subject::whole(Stream::Audit, "default"),
             Subject::below(Stream::Dead, "default", "letter.00ff"),
         ] {
             assert_eq!(Subject::parse(&subject.to_string()), Some(subject));

@@ -83,6 +83,16 @@ pub struct SignedOrder {
     pub signature: String,
 }
 
+/// A signed order on its way to whoever executes, with the proposal that it is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Submitted {
+    /// The proposal's text, byte for byte as it was signed; empty with orders that need none.
+    #[serde(default)]
+    pub proposal: String,
+    pub signed: SignedOrder,
+}
+
 impl Order {
     /// The text to sign and the bytes that the signature is over.
     pub fn to_sign(&self) -> (String, Vec<u8>) {

@@ -229,7 +229,10 @@ impl Life {
                 self.applied(now);
             }
             (Phase::Work(Work::Inspect), Event::Stands(false)) => {
+                // The tries of applying go on.
+                let tries = self.tries;
                 self.go(Phase::Work(Work::Apply), now);
+                self.tries = tries;
             }
             (Phase::ReadBack(nth), Event::Stands(stands)) => self.read_back(nth, stands, now),
             (Phase::Watch, Event::Stands(true)) => self.watched(now),

@@ -106,6 +106,24 @@ fn a_vanished_target_a_denial_and_a_long_outage_end() {
     assert_eq!((outage.outcome(), steps), (Some(Outcome::Failed), TRIES_MAX + 1));
 }
 
+/// Applying that never gets an answer, while reading works.
+#[test]
+fn applying_is_not_tried_for_ever() {
+    let mut life = lived(life(true), &APPLIED[..1]);
+    let mut applied = 0;
+    while let Some((at, work)) = life.due() {
+        let event = match work {
+            Work::Apply => Event::Failed(Fault::Transient, "500".to_owned()),
+            Work::Undo => Event::UndoApplied,
+            Work::CheckUndone => Event::IsBack(true),
+            _ => Event::Stands(false),
+        };
+        applied += u32::from(work == Work::Apply);
+        life.handle(event, at).expect("what was asked for");
+    }
+    assert_eq!((life.outcome(), applied), (Some(Outcome::Failed), TRIES_MAX + 1));
+}
+
 #[test]
 fn misfits_change_nothing() {
     let fresh = life(true);

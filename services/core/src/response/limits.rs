@@ -158,7 +158,11 @@ impl Ledger {
             self.contained.remove(0);
         }
         let Action { target, .. } = action;
-        self.contained.push(Contained { at: now, account: target.account.clone(), target: target.id.clone() });
+        let one = Contained { at: now, account: target.account.clone(), target: target.id.clone() };
+        // Told of twice, it is one.
+        if !self.contained.contains(&one) {
+            self.contained.push(one);
+        }
     }
 
     fn since(&self, now: Timestamp, span_ms: i64) -> impl Iterator<Item = &Contained> {
