@@ -1,5 +1,7 @@
 //! Composition of the stages and the operator's commands.
 
+pub mod approver;
+pub mod audit;
 pub mod background;
 pub mod case;
 mod case_lines;
@@ -8,6 +10,7 @@ pub mod config;
 pub mod demo;
 pub mod doctor;
 mod event_lines;
+mod executor;
 pub mod figures;
 pub mod findings;
 pub mod histogram;
@@ -16,6 +19,7 @@ pub mod lines;
 pub mod models;
 pub mod ocsf;
 mod outputs;
+pub mod playbook;
 pub mod progress;
 pub mod query;
 pub mod report;

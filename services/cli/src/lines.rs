@@ -11,6 +11,7 @@ use trailwarden_core::activity::Activity;
 use trailwarden_core::level::{Level, Severity, Verdict};
 use trailwarden_core::negotiation::{Brain, Role};
 use trailwarden_core::plan::{Mode, Tier};
+use trailwarden_core::resource::ResourceKind;
 use trailwarden_core::time::Timestamp;
 
 use crate::findings::Finding;
@@ -95,6 +96,11 @@ struct ReasonLine<'a> {
 struct ActionLine<'a> {
     playbook: &'static str,
     target: &'a str,
+    kind: ResourceKind,
+    account: &'a str,
+    region: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owner: Option<&'a str>,
     tier: Tier,
     mode: Mode,
     calls: Vec<CallLine<'a>>,
@@ -174,6 +180,10 @@ impl<'a> CaseLine<'a> {
                 .map(|(at, action)| ActionLine {
                     playbook: action.playbook.as_str(),
                     target: &action.target.id,
+                    kind: action.target.kind,
+                    account: &action.target.account,
+                    region: &action.target.region,
+                    owner: action.owner.as_deref(),
                     tier: action.tier,
                     mode: action.mode,
                     calls: finding

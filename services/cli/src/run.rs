@@ -28,6 +28,7 @@ use trailwarden_runtime::{Clock, failpoint, pace, shutdown};
 
 use crate::command::{Surroundings, tell};
 use crate::config::{Config, LogFormat};
+use crate::executor;
 use crate::findings::Finding;
 use crate::lines::write_case;
 use crate::models;
@@ -61,14 +62,15 @@ pub enum Role {
     Archive,
     /// Gathers signals into cases and judges them
     Council,
-    /// Carries plans out (not built yet)
+    /// Carries approved plans out; does nothing unless `executor.mode` says so
     Executor,
     /// Shows cases in a browser (not built yet)
     Console,
 }
 
 impl Role {
-    const BUILT: [Self; 5] = [Self::Collector, Self::Featurizer, Self::Scorer, Self::Archive, Self::Council];
+    const BUILT: [Self; 6] =
+        [Self::Collector, Self::Featurizer, Self::Scorer, Self::Archive, Self::Council, Self::Executor];
 
     const fn name(self) -> &'static str {
         match self {
@@ -97,8 +99,12 @@ pub struct RunRequest {
 
 /// Runs until a signal comes or a role fails for good.
 pub fn run(request: RunRequest, clock: Clock, surroundings: &Surroundings<'_>) -> Result<ExitCode> {
-    let roles = roles(&request.roles)?;
+    let mut roles = roles(&request.roles)?;
     let config = Config::load(request.config.as_deref(), surroundings.environment.iter().cloned())?;
+    let is_whole = request.roles.is_empty() || request.roles.contains(&Role::All);
+    if is_whole && executor::is_on(&config) && !roles.contains(&Role::Executor) {
+        roles.push(Role::Executor);
+    }
     if let Some((name, nth)) = &request.die_at {
         failpoint::arm(name, *nth);
     }
@@ -116,14 +122,15 @@ pub fn run(request: RunRequest, clock: Clock, surroundings: &Surroundings<'_>) -
 /// The roles asked for, each once; the unbuilt are refused.
 fn roles(asked: &[Role]) -> Result<Vec<Role>> {
     let mut roles: Vec<Role> = match asked.is_empty() || asked.contains(&Role::All) {
-        true => Role::BUILT.to_vec(),
+        // The executor joins where the configuration lets it do something.
+        true => Role::BUILT.into_iter().filter(|role| *role != Role::Executor).collect(),
         false => asked.to_vec(),
     };
     roles.sort_unstable();
     roles.dedup();
     if let Some(role) = roles.iter().find(|role| !Role::BUILT.contains(role)) {
         bail!(
-            "the role `{}` is not built yet; `run` has: all, collector, featurizer, scorer, archive, council",
+            "the role `{}` is not built yet; `run` has: all, collector, featurizer, scorer, archive, council, executor",
             role.name()
         );
     }
@@ -336,8 +343,24 @@ impl Running {
                 let deps = Deps { bus, objects, clock, readiness, metrics };
                 self.spawn(role, async move { run(own, deps, stop).await.map_err(Into::into) });
             }
+            Role::Executor if !executor::is_on(config) => {
+                tracing::info!("executor.mode is dry_run: nothing is ever called");
+                readiness.set(true);
+                self.spawn(role, async move {
+                    stop.cancelled().await;
+                    Ok(())
+                });
+            }
+            Role::Executor => {
+                let (own, deps) =
+                    executor::world(config, &surroundings.environment, bus, clock).context("the executor")?;
+                readiness.set(true);
+                self.spawn(role, async move {
+                    trailwarden_playbooks::executor::run(own, deps, stop).await.map_err(Into::into)
+                });
+            }
             // `roles` refuses what is not built, and spells out `all`.
-            Role::All | Role::Executor | Role::Console => {}
+            Role::All | Role::Console => {}
         }
         Ok(())
     }
@@ -384,6 +407,7 @@ fn consumers(role: Role, config: &Config) -> Vec<Consumer> {
         Role::Scorer => trailwarden_scorer::service::consumer,
         Role::Council => trailwarden_council::service::consumer,
         Role::Archive => return trailwarden_archive::service::consumers(tenant).into(),
+        Role::Executor if executor::is_on(config) => return vec![trailwarden_playbooks::executor::consumer(tenant)],
         Role::All | Role::Collector | Role::Executor | Role::Console => return Vec::new(),
     };
     (0..config.run.partitions).map(|partition| of_partition(tenant, partition)).collect()

@@ -34,6 +34,15 @@ fn everything_set() -> Config {
             roles: [Role::Sceptic, Role::Judge].into(),
             ..Council::default()
         },
+        executor: Executor {
+            mode: ExecutorMode::Approval,
+            approvers: Some("approvers.jsonl".into()),
+            key: Some("executor.key".into()),
+            external_id_variable: Some("EXTERNAL_ID".into()),
+            partition: Partition::AwsCn,
+            management_account: Some("111122223333".into()),
+            ..Executor::default()
+        },
         telemetry: Telemetry { otlp: Some("http://127.0.0.1:4317".into()), ..Telemetry::default() },
         ..Config::default()
     }
@@ -58,8 +67,21 @@ fn the_schema_names_exactly_the_keys_of_the_types_and_of_the_default_file() {
     };
     let schema: BTreeSet<String> = KEYS.iter().map(|key| format!("{}.{}", key.section, key.name)).collect();
     assert_eq!(keys(&table_of(&everything_set())), schema);
-    let absent =
-        ["close_below", "automatic_above", "bundle", "url", "otlp", "provider", "model", "key_variable", "region"];
+    let absent = [
+        "close_below",
+        "automatic_above",
+        "bundle",
+        "url",
+        "otlp",
+        "provider",
+        "model",
+        "key_variable",
+        "region",
+        "approvers",
+        "key",
+        "external_id_variable",
+        "management_account",
+    ];
     let uncommented = absent
         .iter()
         .fold(DEFAULT_TOML.to_owned(), |text, key| text.replace(&format!("# {key} ="), &format!("{key} =")));
