@@ -190,9 +190,9 @@ async fn label(council: &mut CaseServiceClient<Channel>, case: &Case) -> Result<
     for case in listed.iter().filter(|case| case.label.is_some()) {
         println!("listed {}", case.id);
     }
-    match council.approve(timed(ApproveCaseRequest { id: case.id.clone() })).await {
+    match council.approve(timed(ApproveCaseRequest { id: case.id.clone(), ..Default::default() })).await {
         Ok(_) => println!("approved"),
-        Err(status) if status.code() == Code::Unimplemented => println!("not approved: {}", status.message()),
+        Err(status) if status.code() == Code::InvalidArgument => println!("not approved: {}", status.message()),
         Err(status) => return Err(status.into()),
     }
     Ok(())

@@ -152,12 +152,13 @@ async fn a_python_client_generated_from_the_protos_is_served() {
     assert_eq!(labelled["listed_labels"], json!([case]));
     assert_eq!((&labelled["got"], &labelled["told"]), (&json!("ada"), case));
 
+    let unsigned = "`order_json` or `signature` is missing: an approver signs what is to be done";
     assert_eq!(
         found["refused"],
         json!({
-            "approve": ["UNIMPLEMENTED", "approving a plan is not built yet"],
-            "deny": ["UNIMPLEMENTED", "denying a plan is not built yet"],
-            "undo": ["UNIMPLEMENTED", "undoing what was done about a case is not built yet"],
+            "approve": ["INVALID_ARGUMENT", unsigned],
+            "deny": ["INVALID_ARGUMENT", unsigned],
+            "undo": ["INVALID_ARGUMENT", unsigned],
             "replay": ["UNIMPLEMENTED", "replaying a negotiation is not built yet"],
             "unknown": ["NOT_FOUND", "there is no case nosuchcase"],
         })
@@ -206,7 +207,7 @@ fn assert_served(folder: &Path, addresses: &[String; 4], expected: &Value) {
     assert!(events >= expected["event_ids"].as_array().unwrap().len(), "{watched}");
     assert_eq!(labelled, "labelled malicious by ada");
     assert_eq!(listed, format!("listed {case}"));
-    assert_eq!(approved, "not approved: approving a plan is not built yet");
+    assert_eq!(approved, "not approved: `order_json` or `signature` is missing: an approver signs what is to be done");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -229,7 +230,8 @@ async fn the_example_and_the_command_line_are_served() {
     assert_eq!((&finding["finding_info"]["uid"], &finding["status"]), (&json!(case), &json!("In Progress")));
     ask(&["label", case, "benign", "--author", "grace"]).assert_code(0);
     assert!(ask(&["list"]).stdout.contains("labelled benign by grace"));
-    ask(&["undo", case]).assert_code(2).assert_says(&["is not built yet"]);
+    ask(&["undo", case]).assert_code(2).assert_says(&["--key"]);
+    ask(&["replay", case]).assert_code(2).assert_says(&["is not built yet"]);
     ask(&["get", "nosuchcase"]).assert_code(2).assert_says(&["there is no case"]);
 }
 

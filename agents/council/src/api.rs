@@ -8,6 +8,9 @@ use std::time::Duration;
 use futures::{Stream, StreamExt, TryStreamExt};
 use tonic::{Request, Response, Status};
 use trailwarden_core::level::Verdict;
+use trailwarden_core::response::approval::{
+    Intent, ORDER_BYTES_MAX, Order, PROPOSAL_BYTES_MAX, SignedOrder, Submitted,
+};
 use trailwarden_proto::status::{self, Fault, Retry, absent, not_built};
 use trailwarden_proto::v1::case_service_server::CaseService;
 use trailwarden_proto::v1::{self, CaseState};
@@ -25,6 +28,8 @@ const LIST_BYTES_MAX: usize = 2 << 20;
 const LOGS_AT_ONCE: usize = 16;
 const VERDICTS_MAX: usize = 8;
 const ID_BYTES_MAX: usize = 64;
+/// Of an Ed25519 signature.
+const SIGNATURE_DIGITS: usize = 128;
 const AUTHOR_BYTES_MAX: usize = 200;
 const NOTE_BYTES_MAX: usize = 2_000;
 /// How long a label waits until lists show it too.
@@ -117,6 +122,28 @@ impl Cases {
             Shown::Logged(id) => Ok(self.logs.latest(&id).await?),
         }
     }
+
+    /// Sends an order on its way. It is looked at for its shape alone: the gate stands before the executor, and what it
+    /// refuses is audited there.
+    async fn order(&self, id: &str, intent: Intent, submitted: Submitted) -> Result<Response<v1::Case>, Status> {
+        let case = self.case(id).await?;
+        let SignedOrder { order, signature } = &submitted.signed;
+        if order.is_empty() || signature.is_empty() {
+            return Err(invalid("`order_json` or `signature` is missing: an approver signs what is to be done"));
+        }
+        if order.len() > ORDER_BYTES_MAX || signature.len() > SIGNATURE_DIGITS {
+            return Err(invalid("`order_json` or `signature` is too long"));
+        }
+        if submitted.proposal.len() > PROPOSAL_BYTES_MAX {
+            return Err(invalid(format!("`proposal_json` has more than {PROPOSAL_BYTES_MAX} bytes")));
+        }
+        let read: Order = serde_json::from_str(order).map_err(|error| invalid(format!("`order_json`: {error}")))?;
+        if read.intent != intent || read.case != case.id {
+            return Err(invalid("`order_json` orders something else"));
+        }
+        self.logs.order(&case.id, &submitted).await?;
+        Ok(Response::new(case))
+    }
 }
 
 #[tonic::async_trait]
@@ -181,16 +208,22 @@ impl CaseService for Cases {
         entry.case.map(Response::new).ok_or_else(|| absent(format!("case {id}")))
     }
 
-    async fn approve(&self, _: Request<v1::ApproveCaseRequest>) -> Result<Response<v1::Case>, Status> {
-        Err(not_built("approving a plan"))
+    async fn approve(&self, request: Request<v1::ApproveCaseRequest>) -> Result<Response<v1::Case>, Status> {
+        let v1::ApproveCaseRequest { id, order_json, signature, proposal_json } = request.into_inner();
+        let signed = SignedOrder { order: order_json, signature };
+        self.order(&id, Intent::Approve, Submitted { proposal: proposal_json, signed }).await
     }
 
-    async fn deny(&self, _: Request<v1::DenyCaseRequest>) -> Result<Response<v1::Case>, Status> {
-        Err(not_built("denying a plan"))
+    async fn deny(&self, request: Request<v1::DenyCaseRequest>) -> Result<Response<v1::Case>, Status> {
+        let v1::DenyCaseRequest { id, order_json, signature } = request.into_inner();
+        let signed = SignedOrder { order: order_json, signature };
+        self.order(&id, Intent::Deny, Submitted { proposal: String::new(), signed }).await
     }
 
-    async fn undo(&self, _: Request<v1::UndoCaseRequest>) -> Result<Response<v1::Case>, Status> {
-        Err(not_built("undoing what was done about a case"))
+    async fn undo(&self, request: Request<v1::UndoCaseRequest>) -> Result<Response<v1::Case>, Status> {
+        let v1::UndoCaseRequest { id, order_json, signature } = request.into_inner();
+        let signed = SignedOrder { order: order_json, signature };
+        self.order(&id, Intent::Undo, Submitted { proposal: String::new(), signed }).await
     }
 
     async fn replay(&self, _: Request<v1::ReplayCaseRequest>) -> Result<Response<v1::ReplayCaseResponse>, Status> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use trailwarden_bus::{self as bus, Bus, Outgoing, Published, Sequence, Subject};
+use trailwarden_core::response::approval::Submitted;
 use trailwarden_proto::v1::{Case, CaseLabel, CaseTransition, TransitionKind};
 use trailwarden_proto::{Invalid, wire};
 use trailwarden_runtime::metrics::Metrics;
@@ -143,6 +144,15 @@ impl CaseLogs {
             }
         }
         Err(Error::Contended { case: case.to_owned() })
+    }
+
+    /// Takes an order about a case to whoever executes.
+    pub(crate) async fn order(&self, case: &str, submitted: &Submitted) -> Result<(), Error> {
+        // Texts alone are always JSON.
+        let payload = serde_json::to_vec(submitted).unwrap_or_default().into();
+        let message = Outgoing { payload, ..Outgoing::default() };
+        self.bus.publish(&Subject::action(&self.tenant, "order", case), message).await?;
+        Ok(())
     }
 
     /// `None` when the log ends elsewhere by now.

@@ -12,7 +12,7 @@ use crate::CaseContext;
 /// A value that is not known before the step runs is an object with one key: [`CAPTURED`] for what an earlier
 /// call of the same step keeps, [`SUPPLIED`] for what the executor or a person provides. An object, so that no
 /// name in a record can pass for one.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Call {
     /// As CloudTrail's event source and botocore name it: `iam`, `ec2`, `config`.
     pub service: &'static str,
@@ -26,6 +26,67 @@ pub struct Call {
     /// What to remember of the answer.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub keeps: Vec<Kept>,
+    /// The call is made only so; always without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub when: Option<When>,
+    /// Made once for each place of these kept lists, which have equally many.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub each: Vec<&'static str>,
+    /// What the call would make may be there already, made before a crash: looked up first, and kept as its answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unless: Option<Box<Lookup>>,
+    /// Error codes that are an answer here: what is to be read is not there, what is to be done needs no doing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tolerates: Vec<&'static str>,
+}
+
+/// What has to be so for a call to be made. Names are those of [`Kept`] and of supplied values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum When {
+    Known(&'static str),
+    Unknown(&'static str),
+    Is(&'static str, &'static str),
+}
+
+/// A read, and where in its answer the value is.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Lookup {
+    pub call: Call,
+    /// As in [`Kept`]; `[?Name=='x']` picks items of a list.
+    pub path: String,
+}
+
+/// A read that shows whether a step stands.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Check {
+    pub read: Lookup,
+    pub expect: Expect,
+}
+
+/// What a read has to show. Values may hold captured ones.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Expect {
+    Equals(Value),
+    /// A list with an item that has at least these members.
+    Contains(Value),
+    /// A list of at least one, each of them this.
+    Every(Value),
+    /// A policy document with this one's statements among its own.
+    Statements(String),
+    /// Nothing, or not there.
+    Nothing,
+    /// At least one.
+    Any,
+}
+
+/// A policy document made of one that was captured (or of nothing) by adding another's statements.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Derived {
+    pub name: &'static str,
+    pub from: &'static str,
+    pub adding: String,
 }
 
 /// A value of a call's answer that later calls use.
@@ -35,6 +96,9 @@ pub struct Kept {
     pub name: &'static str,
     /// Where it is in the answer, as a JMESPath of member names and `[]`; `@` is the whole answer.
     pub path: &'static str,
+    /// An answer that means as much as none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unset: Option<&'static str>,
 }
 
 pub const CAPTURED: &str = "$captured";
@@ -51,7 +115,28 @@ pub(crate) fn supplied(name: &'static str) -> Value {
 impl Call {
     /// A call of a service without regions.
     pub(crate) fn global(service: &'static str, operation: &'static str, parameters: Value) -> Self {
-        Self { service, operation, parameters, region: None, keeps: vec![] }
+        Self { service, operation, parameters, ..Self::default() }
+    }
+
+    pub(crate) fn when(self, when: When) -> Self {
+        Self { when: Some(when), ..self }
+    }
+
+    pub(crate) fn each(self, lists: &[&'static str]) -> Self {
+        Self { each: lists.to_vec(), ..self }
+    }
+
+    pub(crate) fn unless(self, call: Self, path: impl Into<String>) -> Self {
+        Self { unless: Some(Box::new(Lookup { call, path: path.into() })), ..self }
+    }
+
+    pub(crate) fn tolerating(self, codes: &[&'static str]) -> Self {
+        Self { tolerates: codes.to_vec(), ..self }
+    }
+
+    /// A check by this read.
+    pub(crate) fn shows(self, path: impl Into<String>, expect: Expect) -> Check {
+        Check { read: Lookup { call: self, path: path.into() }, expect }
     }
 
     pub(crate) fn keeping(self, keeps: &[Kept]) -> Self {
@@ -60,7 +145,7 @@ impl Call {
 }
 
 pub(crate) fn kept(name: &'static str, path: &'static str) -> Kept {
-    Kept { name, path }
+    Kept { name, path, unset: None }
 }
 
 /// An action's target with the names that its calls need.

@@ -4,15 +4,22 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use crate::call::{CAPTURED, Call, SUPPLIED};
+use crate::call::{CAPTURED, Call, SUPPLIED, When};
 
 /// The call for the AWS command line interface: `aws iam update-access-key --access-key-id ... --status Inactive`.
 ///
 /// Only printable ASCII comes out. Every name is one shell word whatever it holds (bash and zsh), no name can pass
 /// for an option, and none makes the interface read a file or an address. What is not known yet is a shell variable,
-/// `"$vpc_id"`, which holds text, or JSON where the parameter is a list or a structure.
+/// `"$vpc_id"`, which holds text, or JSON where the parameter is a list or a structure. A call that is only made where
+/// something is known asks the shell for it first.
 pub fn cli_text(call: &Call) -> String {
-    let mut line = format!("aws {} {}", cli_service(call.service), kebab(call.operation));
+    let mut line = match call.when {
+        None => String::new(),
+        Some(When::Known(name)) => format!("[ -n \"${name}\" ] && "),
+        Some(When::Unknown(name)) => format!("[ -z \"${name}\" ] && "),
+        Some(When::Is(name, value)) => format!("[ \"${name}\" = {} ] && ", word(value)),
+    };
+    let _ = write!(line, "aws {} {}", cli_service(call.service), kebab(call.operation));
     let no_parameters = serde_json::Map::new();
     let parameters = call.parameters.as_object().unwrap_or(&no_parameters);
     if parameters.values().any(is_read_as_address) {

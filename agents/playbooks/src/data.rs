@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::call::{Call, Target, captured, kept};
+use crate::call::{Call, Derived, Expect, Kept, Target, When, captured, kept};
 use crate::{Step, Undo, policy};
 
 /// A call on the target bucket, refused by S3 when the bucket belongs to another account than the record says.
@@ -14,6 +14,9 @@ fn s3(target: &Target<'_>, operation: &'static str, parameters: Value) -> Call {
     }
     call
 }
+
+/// What S3 says where object ownership disables access lists.
+const NO_ACCESS_LISTS: &str = "AccessControlListNotSupported";
 
 pub(crate) fn block_public_s3(target: &Target<'_>) -> Step {
     let block_all = json!({
@@ -27,19 +30,31 @@ pub(crate) fn block_public_s3(target: &Target<'_>) -> Step {
     Step {
         captured_first: vec![
             s3(target, "GetPublicAccessBlock", json!({}))
-                .keeping(&[kept("public_access_block", "PublicAccessBlockConfiguration")]),
+                .keeping(&[kept("public_access_block", "PublicAccessBlockConfiguration")])
+                .tolerating(&["NoSuchPublicAccessBlockConfiguration"]),
             s3(target, "GetBucketAcl", json!({})).keeping(&[kept("access_control_policy", "@")]),
         ],
-        calls: vec![put_block(block_all), s3(target, "PutBucketAcl", json!({ "ACL": "private" }))],
+        calls: vec![
+            put_block(block_all.clone()),
+            s3(target, "PutBucketAcl", json!({ "ACL": "private" })).tolerating(&[NO_ACCESS_LISTS]),
+        ],
+        verify: vec![
+            s3(target, "GetPublicAccessBlock", json!({}))
+                .tolerating(&["NoSuchPublicAccessBlockConfiguration"])
+                .shows("PublicAccessBlockConfiguration", Expect::Equals(block_all.clone())),
+        ],
         undo: Undo::Calls(vec![
-            put_block(captured("public_access_block")),
-            s3(target, "PutBucketAcl", json!({ "AccessControlPolicy": captured("access_control_policy") })),
+            put_block(captured("public_access_block")).when(When::Known("public_access_block")),
+            s3(target, "DeletePublicAccessBlock", json!({})).when(When::Unknown("public_access_block")),
+            s3(target, "PutBucketAcl", json!({ "AccessControlPolicy": captured("access_control_policy") }))
+                .tolerating(&[NO_ACCESS_LISTS]),
         ]),
         blast_radius: "one bucket: whoever reads or writes it without signing in, or by a public policy",
         notes: vec![
-            "A bucket that had no public access block gets it removed on undo (DeletePublicAccessBlock).",
+            "A bucket that had no public access block gets it removed on undo.",
             "Where object ownership disables access lists, S3 refuses the second call, and it is not needed.",
         ],
+        ..Step::blank()
     }
 }
 
@@ -51,57 +66,106 @@ pub(crate) fn protect_s3_data(target: &Target<'_>) -> Step {
     let put_policy = |document: Value| s3(target, "PutBucketPolicy", json!({ "Policy": document }));
     Step {
         captured_first: vec![
-            s3(target, "GetBucketVersioning", json!({})).keeping(&[kept("versioning_status", "Status")]),
-            s3(target, "GetBucketPolicy", json!({})).keeping(&[kept("bucket_policy", "Policy")]),
+            s3(target, "GetBucketVersioning", json!({}))
+                .keeping(&[Kept { unset: Some("Suspended"), ..kept("versioning_status", "Status") }]),
+            s3(target, "GetBucketPolicy", json!({}))
+                .keeping(&[kept("bucket_policy", "Policy")])
+                .tolerating(&["NoSuchBucketPolicy"]),
         ],
-        calls: vec![put_versioning(json!("Enabled")), put_policy(json!(policy::keep_objects(target)))],
-        undo: Undo::Calls(vec![put_policy(captured("bucket_policy")), put_versioning(captured("versioning_status"))]),
+        calls: vec![put_versioning(json!("Enabled")), put_policy(captured("protecting_policy"))],
+        derived: vec![Derived {
+            name: "protecting_policy",
+            from: "bucket_policy",
+            adding: policy::keep_objects(target),
+        }],
+        verify: vec![
+            s3(target, "GetBucketVersioning", json!({})).shows("Status", Expect::Equals(json!("Enabled"))),
+            s3(target, "GetBucketPolicy", json!({}))
+                .tolerating(&["NoSuchBucketPolicy"])
+                .shows("Policy", Expect::Statements(policy::keep_objects(target))),
+        ],
+        undo: Undo::Calls(vec![
+            put_policy(captured("bucket_policy")).when(When::Known("bucket_policy")),
+            s3(target, "DeleteBucketPolicy", json!({})).when(When::Unknown("bucket_policy")),
+            put_versioning(captured("versioning_status")).when(When::Known("versioning_status")),
+            put_versioning(json!("Suspended")).when(When::Unknown("versioning_status")),
+        ]),
         blast_radius: "one bucket: whoever deletes or expires objects in it",
         notes: vec![
-            "Where the bucket has a policy, the statement is added to those it has; the call alone would replace them.",
-            "A bucket without a policy loses this one on undo (DeleteBucketPolicy); versioning that was never on can \
-             only be suspended.",
+            "The statement is added to those that the bucket's policy has.",
+            "A bucket without a policy loses this one on undo; versioning that was never on can only be suspended.",
         ],
+        ..Step::blank()
     }
 }
 
 pub(crate) fn unshare_snapshot(target: &Target<'_>) -> Step {
     let attribute = json!({ "SnapshotId": target.name, "Attribute": "createVolumePermission" });
-    let mut restore = attribute.clone();
-    restore["OperationType"] = json!("add");
-    restore["UserIds"] = captured("shared_with_accounts");
+    let modify = |direction: &str, members: &str, kept: &'static str| {
+        let mut parameters = attribute.clone();
+        parameters["OperationType"] = json!(direction);
+        parameters[members] = captured(kept);
+        target.call("ec2", "ModifySnapshotAttribute", parameters).when(When::Known(kept))
+    };
     Step {
         captured_first: vec![target.call("ec2", "DescribeSnapshotAttribute", attribute.clone()).keeping(&[
             kept("shared_with_accounts", "CreateVolumePermissions[].UserId"),
             kept("shared_with_groups", "CreateVolumePermissions[].Group"),
         ])],
-        calls: vec![target.call("ec2", "ResetSnapshotAttribute", attribute)],
-        undo: Undo::Calls(vec![target.call("ec2", "ModifySnapshotAttribute", restore)]),
+        calls: vec![
+            modify("remove", "UserIds", "shared_with_accounts"),
+            modify("remove", "GroupNames", "shared_with_groups"),
+        ],
+        verify: vec![
+            target
+                .call("ec2", "DescribeSnapshotAttribute", attribute.clone())
+                .shows("CreateVolumePermissions", Expect::Nothing),
+        ],
+        undo: Undo::Calls(vec![modify("add", "UserIds", "shared_with_accounts")]),
         blast_radius: "every other account that may use this snapshot",
         notes: vec![
             "Undoing shares it with the same accounts again; making it public again is for a person.",
             "Copies that were already taken stay with whoever took them.",
         ],
+        ..Step::blank()
     }
 }
 
 pub(crate) fn unshare_image(target: &Target<'_>) -> Step {
     let attribute = json!({ "ImageId": target.name, "Attribute": "launchPermission" });
-    let mut restore = attribute.clone();
-    restore["OperationType"] = json!("add");
-    restore["UserIds"] = captured("shared_with_accounts");
+    let modify = |direction: &str, members: &str, kept: &'static str| {
+        let mut parameters = attribute.clone();
+        parameters["OperationType"] = json!(direction);
+        parameters[members] = captured(kept);
+        target.call("ec2", "ModifyImageAttribute", parameters).when(When::Known(kept))
+    };
     Step {
         captured_first: vec![target.call("ec2", "DescribeImageAttribute", attribute.clone()).keeping(&[
             kept("shared_with_accounts", "LaunchPermissions[].UserId"),
             kept("shared_with_groups", "LaunchPermissions[].Group"),
+            kept("shared_with_organizations", "LaunchPermissions[].OrganizationArn"),
+            kept("shared_with_units", "LaunchPermissions[].OrganizationalUnitArn"),
         ])],
-        calls: vec![target.call("ec2", "ResetImageAttribute", attribute)],
-        undo: Undo::Calls(vec![target.call("ec2", "ModifyImageAttribute", restore)]),
+        calls: vec![
+            modify("remove", "UserIds", "shared_with_accounts"),
+            modify("remove", "UserGroups", "shared_with_groups"),
+            modify("remove", "OrganizationArns", "shared_with_organizations"),
+            modify("remove", "OrganizationalUnitArns", "shared_with_units"),
+        ],
+        verify: vec![
+            target.call("ec2", "DescribeImageAttribute", attribute.clone()).shows("LaunchPermissions", Expect::Nothing),
+        ],
+        undo: Undo::Calls(vec![
+            modify("add", "UserIds", "shared_with_accounts"),
+            modify("add", "OrganizationArns", "shared_with_organizations"),
+            modify("add", "OrganizationalUnitArns", "shared_with_units"),
+        ]),
         blast_radius: "every other account that may launch this image",
         notes: vec![
             "Undoing shares it with the same accounts again; making it public again is for a person.",
             "Copies that were already taken stay with whoever took them.",
         ],
+        ..Step::blank()
     }
 }
 
@@ -119,12 +183,18 @@ pub(crate) fn unshare_db_snapshot(target: &Target<'_>) -> Step {
                 .keeping(&[kept("shared_with", "DBSnapshotAttributesResult.DBSnapshotAttributes[].AttributeValues[]")]),
         ],
         calls: vec![modify("ValuesToRemove")],
+        verify: vec![
+            target
+                .call("rds", "DescribeDBSnapshotAttributes", json!({ "DBSnapshotIdentifier": target.name }))
+                .shows("DBSnapshotAttributesResult.DBSnapshotAttributes[].AttributeValues[]", Expect::Nothing),
+        ],
         undo: Undo::Calls(vec![modify("ValuesToAdd")]),
         blast_radius: "every other account that may restore this snapshot",
         notes: vec![
             "A cluster's snapshot has calls of its own (ModifyDBClusterSnapshotAttribute).",
             "Copies that were already taken stay with whoever took them.",
         ],
+        ..Step::blank()
     }
 }
 
@@ -138,11 +208,19 @@ pub(crate) fn rescue_kms(target: &Target<'_>) -> Step {
             read.keeping(&[kept("key_id", "KeyMetadata.KeyId"), kept("key_state", "KeyMetadata.KeyState")]),
         ],
         calls: vec![
-            target.call("kms", "CancelKeyDeletion", json!({ "KeyId": key })),
+            target
+                .call("kms", "CancelKeyDeletion", json!({ "KeyId": key }))
+                .when(When::Is("key_state", "PendingDeletion")),
             target.call("kms", "EnableKey", json!({ "KeyId": key })),
+        ],
+        verify: vec![
+            target
+                .call("kms", "DescribeKey", json!({ "KeyId": target.id }))
+                .shows("KeyMetadata.KeyState", Expect::Equals(json!("Enabled"))),
         ],
         undo: Undo::Words("nothing: scheduling the deletion again (kms ScheduleKeyDeletion) is for the key's owner"),
         blast_radius: "none: the key works again",
-        notes: vec!["A key that is disabled but not to be deleted needs the second call only."],
+        notes: vec![],
+        ..Step::blank()
     }
 }

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::call::{Call, Target, captured, kept, supplied};
-use crate::{Step, Undo, policy};
+use crate::call::{Call, Check, Expect, Target, captured, kept, supplied};
+use crate::{Instead, Step, Undo, policy};
 
 fn iam(operation: &'static str, parameters: Value) -> Call {
     Call::global("iam", operation, parameters)
@@ -16,22 +16,30 @@ const TELLS: &str = "The alert channels are told as well.";
 pub(crate) fn tag_user(target: &Target<'_>) -> Step {
     let tags = json!([{ "Key": TAG_KEY, "Value": target.case }]);
     Step {
-        captured_first: vec![],
         calls: vec![iam("TagUser", json!({ "UserName": target.name, "Tags": tags }))],
+        verify: vec![
+            iam("ListUserTags", json!({ "UserName": target.name }))
+                .shows("Tags[]", Expect::Contains(json!({ "Key": TAG_KEY, "Value": target.case }))),
+        ],
         undo: Undo::Calls(vec![iam("UntagUser", json!({ "UserName": target.name, "TagKeys": [TAG_KEY] }))]),
         blast_radius: "none: one tag on one user",
         notes: vec![TELLS],
+        ..Step::blank()
     }
 }
 
 pub(crate) fn tag_role(target: &Target<'_>) -> Step {
     let tags = json!([{ "Key": TAG_KEY, "Value": target.case }]);
     Step {
-        captured_first: vec![],
         calls: vec![iam("TagRole", json!({ "RoleName": target.name, "Tags": tags }))],
+        verify: vec![
+            iam("ListRoleTags", json!({ "RoleName": target.name }))
+                .shows("Tags[]", Expect::Contains(json!({ "Key": TAG_KEY, "Value": target.case }))),
+        ],
         undo: Undo::Calls(vec![iam("UntagRole", json!({ "RoleName": target.name, "TagKeys": [TAG_KEY] }))]),
         blast_radius: "none: one tag on one role",
         notes: vec![TELLS],
+        ..Step::blank()
     }
 }
 
@@ -55,41 +63,70 @@ pub(crate) fn disable_access_key(target: &Target<'_>) -> Step {
     Step {
         captured_first,
         calls: vec![update("Inactive")],
+        verify: vec![iam("ListAccessKeys", json!({ "UserName": owner })).shows(
+            "AccessKeyMetadata[]",
+            Expect::Contains(json!({ "AccessKeyId": target.name, "Status": "Inactive" })),
+        )],
         undo: Undo::Calls(vec![update("Active")]),
         blast_radius: "whatever uses this one access key",
         notes,
+        ..Step::blank()
     }
+}
+
+/// The read that shows a managed policy on the user.
+fn attached(target: &Target<'_>, policy_arn: &str) -> Check {
+    iam("ListAttachedUserPolicies", json!({ "UserName": target.name }))
+        .shows("AttachedPolicies[].PolicyArn", Expect::Contains(json!(policy_arn)))
+}
+
+/// The read that shows an inline policy on the role.
+fn role_policy(target: &Target<'_>, name: &str, document: &str) -> Check {
+    iam("GetRolePolicy", json!({ "RoleName": target.name, "PolicyName": name }))
+        .shows("PolicyDocument", Expect::Statements(document.to_owned()))
 }
 
 pub(crate) fn quarantine_user_soft(target: &Target<'_>) -> Step {
     let arn = format!("arn:{}:iam::aws:policy/AWSCompromisedKeyQuarantineV3", target.partition());
     let parameters = json!({ "UserName": target.name, "PolicyArn": arn });
     Step {
-        captured_first: vec![],
         calls: vec![iam("AttachUserPolicy", parameters.clone())],
+        verify: vec![attached(target, &arn)],
         undo: Undo::Calls(vec![iam("DetachUserPolicy", parameters)]),
         blast_radius: "one user: the calls most often abused",
         notes: vec![
             "A tourniquet: among others sts:AssumeRole, cloudtrail:StopLogging, secretsmanager:GetSecretValue and \
              s3:PutObject stay allowed.",
         ],
+        ..Step::blank()
     }
 }
 
 pub(crate) fn quarantine_user_hard(target: &Target<'_>) -> Step {
+    let managed = format!("arn:{}:iam::aws:policy/AWSDenyAll", target.partition());
+    let attachment = json!({ "UserName": target.name, "PolicyArn": managed });
     let name = target.label("Quarantine");
     Step {
-        captured_first: vec![],
         calls: vec![iam(
             "PutUserPolicy",
             json!({ "UserName": target.name, "PolicyName": name, "PolicyDocument": policy::deny_all() }),
         )],
+        verify: vec![
+            iam("GetUserPolicy", json!({ "UserName": target.name, "PolicyName": name }))
+                .shows("PolicyDocument", Expect::Statements(policy::deny_all())),
+        ],
         undo: Undo::Calls(vec![iam("DeleteUserPolicy", json!({ "UserName": target.name, "PolicyName": name }))]),
+        instead: Some(Instead {
+            calls: vec![iam("AttachUserPolicy", attachment.clone())],
+            verify: vec![attached(target, &managed)],
+            undo: vec![iam("DetachUserPolicy", attachment)],
+        }),
         blast_radius: "one user: everything it does, with every key and in the console",
         notes: vec![
             "Where the quota for inline policies is full, AWSDenyAll is attached instead (AttachUserPolicy).",
             "Sessions of roles that the user has assumed live on.",
         ],
+        ..Step::blank()
     }
 }
 
@@ -101,24 +138,26 @@ fn put_role_policy(target: &Target<'_>, name: &str, document: String) -> (Vec<Ca
 
 pub(crate) fn revoke_role_sessions(target: &Target<'_>) -> Step {
     let document = policy::deny_older_sessions(target.reference_time);
-    let (calls, undo) = put_role_policy(target, &target.label("RevokeSessions"), document);
+    let (calls, undo) = put_role_policy(target, &target.label("RevokeSessions"), document.clone());
     Step {
-        captured_first: vec![],
         calls,
+        verify: vec![role_policy(target, &target.label("RevokeSessions"), &document)],
         undo,
         blast_radius: "every session of one role issued before the named time; workloads sign in anew",
         notes: vec!["Who may assume the role can do so again at once: lock its trust too if that is the attacker."],
+        ..Step::blank()
     }
 }
 
 pub(crate) fn disable_created_role(target: &Target<'_>) -> Step {
     let (calls, undo) = put_role_policy(target, &target.label("Quarantine"), policy::deny_all());
     Step {
-        captured_first: vec![],
         calls,
+        verify: vec![role_policy(target, &target.label("Quarantine"), &policy::deny_all())],
         undo,
         blast_radius: "one role that the incident created: all its sessions",
         notes: vec![],
+        ..Step::blank()
     }
 }
 
@@ -131,9 +170,14 @@ pub(crate) fn lock_role_trust(target: &Target<'_>) -> Step {
     Step {
         captured_first: vec![read.keeping(&[kept("trust_policy", "Role.AssumeRolePolicyDocument")])],
         calls: vec![update(json!(policy::trust_nobody()))],
+        verify: vec![
+            iam("GetRole", json!({ "RoleName": target.name }))
+                .shows("Role.AssumeRolePolicyDocument", Expect::Statements(policy::trust_nobody())),
+        ],
         undo: Undo::Calls(vec![update(captured("trust_policy"))]),
         blast_radius: "one role: nobody and nothing can assume it",
         notes: vec!["Sessions that exist live on: revoke them too."],
+        ..Step::blank()
     }
 }
 
@@ -145,6 +189,11 @@ pub(crate) fn remove_console_login(target: &Target<'_>) -> Step {
             iam("ListMFADevices", user.clone()).keeping(&[kept("mfa_devices", "MFADevices")]),
         ],
         calls: vec![iam("DeleteLoginProfile", user)],
+        verify: vec![
+            iam("GetLoginProfile", json!({ "UserName": target.name }))
+                .tolerating(&["NoSuchEntity"])
+                .shows("LoginProfile.UserName", Expect::Nothing),
+        ],
         undo: Undo::Calls(vec![iam(
             "CreateLoginProfile",
             json!({
@@ -158,5 +207,6 @@ pub(crate) fn remove_console_login(target: &Target<'_>) -> Step {
             "Console sessions that exist live on until they expire.",
             "An MFA device enrolled during the incident is deactivated too (iam DeactivateMFADevice).",
         ],
+        ..Step::blank()
     }
 }

@@ -1,16 +1,21 @@
 //! The response menu's knowledge: which AWS calls each playbook makes, how they are undone, whom they touch.
 //!
-//! Everything here is a function of the action and its case. Nothing calls AWS: the executor does, with an
-//! approval; until then the calls are shown, as JSON and as command lines.
+//! What a step is, is a function of the action and its case, and is shown as JSON and as command lines. Nothing calls AWS but
+//! [`executor`], through [`aws`], with an approval.
 
+pub mod aws;
 mod call;
 mod cli;
 mod compute;
 mod data;
+pub mod executor;
 mod identity;
+pub mod keys;
 mod korean;
 mod organization;
+mod permissions;
 mod policy;
+mod value;
 mod watch;
 
 use serde::Serialize;
@@ -18,8 +23,9 @@ use trailwarden_core::language::Language;
 use trailwarden_core::plan::{Action, Playbook};
 use trailwarden_core::time::Timestamp;
 
-pub use call::{CAPTURED, Call, Kept, SUPPLIED};
+pub use call::{CAPTURED, Call, Check, Derived, Expect, Kept, Lookup, SUPPLIED, When};
 pub use cli::cli_text;
+pub use permissions::playbook_policy;
 
 use call::Target;
 
@@ -39,11 +45,43 @@ pub struct Step {
     pub captured_first: Vec<Call>,
     /// The calls, in order; at least one.
     pub calls: Vec<Call>,
+    /// Documents made of what was captured.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub derived: Vec<Derived>,
+    /// What shows that the step stands: all of it does.
+    pub verify: Vec<Check>,
+    /// What is done instead where AWS refuses the calls for a quota or the target's state.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instead: Option<Instead>,
     pub undo: Undo,
     /// Who or what is touched.
     pub blast_radius: &'static str,
     /// What a person should know before agreeing.
     pub notes: Vec<&'static str>,
+}
+
+impl Step {
+    /// A step's optional parts, empty.
+    fn blank() -> Self {
+        Self {
+            captured_first: vec![],
+            calls: vec![],
+            derived: vec![],
+            verify: vec![],
+            instead: None,
+            undo: Undo::Words(""),
+            blast_radius: "",
+            notes: vec![],
+        }
+    }
+}
+
+/// The other way to do a step.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Instead {
+    pub calls: Vec<Call>,
+    pub verify: Vec<Check>,
+    pub undo: Vec<Call>,
 }
 
 /// The way back.

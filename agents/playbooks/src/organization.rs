@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::call::{Call, Target, captured, kept};
+use crate::call::{Call, Expect, Target, captured, kept};
 use crate::{Step, Undo, policy};
 
 /// The target is the account's number, never the action's id: an organisation's root or unit has an id too.
@@ -15,6 +15,8 @@ pub(crate) fn scp_quarantine(target: &Target<'_>) -> Step {
         "Type": "SERVICE_CONTROL_POLICY",
         "Content": policy::stop_account(target),
     });
+    // The label's characters cannot end the text that they stand in.
+    let found = format!("Policies[?Name=='{}'].Id", target.label("Quarantine"));
     let mut notes = vec![
         "Called from the organisation's management account or its delegate, which no such policy reaches.",
         "Service-linked roles and what services do for themselves go on.",
@@ -23,10 +25,15 @@ pub(crate) fn scp_quarantine(target: &Target<'_>) -> Step {
         notes.push("The record names no account: AWS refuses the second call.");
     }
     Step {
-        captured_first: vec![],
         calls: vec![
-            organizations("CreatePolicy", create).keeping(&[kept("policy_id", "Policy.PolicySummary.Id")]),
-            organizations("AttachPolicy", attachment()),
+            organizations("CreatePolicy", create)
+                .keeping(&[kept("policy_id", "Policy.PolicySummary.Id")])
+                .unless(organizations("ListPolicies", json!({ "Filter": "SERVICE_CONTROL_POLICY" })), found),
+            organizations("AttachPolicy", attachment()).tolerating(&["DuplicatePolicyAttachmentException"]),
+        ],
+        verify: vec![
+            organizations("ListTargetsForPolicy", json!({ "PolicyId": captured("policy_id") }))
+                .shows("Targets[].TargetId", Expect::Contains(json!(target.account))),
         ],
         undo: Undo::Calls(vec![
             organizations("DetachPolicy", attachment()),
@@ -34,5 +41,6 @@ pub(crate) fn scp_quarantine(target: &Target<'_>) -> Step {
         ]),
         blast_radius: "an account: every user, role and root in it",
         notes,
+        ..Step::blank()
     }
 }

@@ -39,6 +39,22 @@ fn all_calls(step: &Step) -> impl Iterator<Item = &Call> {
     step.captured_first.iter().chain(&step.calls).chain(undo_calls(step))
 }
 
+/// Reads that look for something, and where in their answers.
+fn reads(step: &Step) -> Vec<&Lookup> {
+    let instead = step.instead.iter().flat_map(|instead| &instead.verify);
+    let mut reads: Vec<_> = step.verify.iter().chain(instead).map(|check| &check.read).collect();
+    reads.extend(all_calls(step).filter_map(|call| call.unless.as_deref()));
+    reads
+}
+
+/// A path without its filters: what the table names.
+fn unfiltered(path: &str) -> String {
+    match (path.find("[?"), path.find(']')) {
+        (Some(from), Some(to)) => format!("{}[]{}", &path[..from], &path[to + 1..]),
+        _ => path.to_owned(),
+    }
+}
+
 /// Every step of the menu, for an ordinary name and for what changes the calls: ARNs, aliases, owners.
 fn menu_steps() -> Vec<(Playbook, Step)> {
     let mut steps = Vec::new();
@@ -150,7 +166,12 @@ fn every_call_is_one_that_aws_has() {
     let operations = operations();
     let mut used = BTreeSet::new();
     for (playbook, step) in menu_steps() {
-        for call in all_calls(&step) {
+        for read in reads(&step) {
+            let key = (read.call.service.to_owned(), read.call.operation.to_owned());
+            let operation = operations.get(&key).unwrap_or_else(|| panic!("{playbook:?}: {key:?}"));
+            assert!(operation.answers.contains(&unfiltered(&read.path)), "{key:?}: {}", read.path);
+        }
+        for call in permissions::every_call(&step) {
             let key = (call.service.to_owned(), call.operation.to_owned());
             let operation = operations.get(&key).unwrap_or_else(|| panic!("{playbook:?}: {key:?}"));
             let parameters = call.parameters.as_object().expect("an object");
@@ -180,6 +201,7 @@ fn every_step_calls_something_and_names_its_way_back() {
     for (playbook, step) in menu_steps() {
         assert!(!step.calls.is_empty(), "{playbook:?}");
         assert!(!step.blast_radius.is_empty(), "{playbook:?}");
+        assert!(!step.verify.is_empty() || playbook == Playbook::PreserveLogs, "{playbook:?}");
         match &step.undo {
             Undo::Calls(calls) => assert!(!calls.is_empty(), "{playbook:?}"),
             Undo::Words(words) => assert!(words.len() > 10, "{playbook:?}"),
@@ -214,6 +236,7 @@ fn every_sentence_of_a_step_is_told_in_korean() {
 fn what_a_call_uses_an_earlier_one_keeps() {
     for (playbook, step) in menu_steps() {
         let mut kept = BTreeSet::new();
+        kept.extend(step.derived.iter().map(|derived| derived.name));
         for call in all_calls(&step) {
             let mut used = BTreeSet::new();
             markers(&call.parameters, &mut used);
@@ -243,8 +266,14 @@ fn inverses() {
         (Playbook::RestoreTrail, "StartLogging UpdateTrail PutEventSelectors / "),
         (Playbook::RestoreDetector, "UpdateDetector / "),
         (Playbook::RestoreConfigRecorder, "StartConfigurationRecorder / "),
-        (Playbook::BlockPublicS3, "PutPublicAccessBlock PutBucketAcl / PutPublicAccessBlock PutBucketAcl"),
-        (Playbook::ProtectS3Data, "PutBucketVersioning PutBucketPolicy / PutBucketPolicy PutBucketVersioning"),
+        (
+            Playbook::BlockPublicS3,
+            "PutPublicAccessBlock PutBucketAcl / PutPublicAccessBlock DeletePublicAccessBlock PutBucketAcl",
+        ),
+        (
+            Playbook::ProtectS3Data,
+            "PutBucketVersioning PutBucketPolicy / PutBucketPolicy DeleteBucketPolicy PutBucketVersioning PutBucketVersioning",
+        ),
         (
             Playbook::IsolateEc2,
             "CreateSecurityGroup AuthorizeSecurityGroupIngress ModifyNetworkInterfaceAttribute \
@@ -252,10 +281,16 @@ fn inverses() {
              ModifyNetworkInterfaceAttribute DeleteSecurityGroup",
         ),
         (Playbook::ForensicSnapshot, "CreateSnapshots / "),
-        (Playbook::UnshareSnapshot, "ResetSnapshotAttribute / ModifySnapshotAttribute"),
+        (Playbook::UnshareSnapshot, "ModifySnapshotAttribute ModifySnapshotAttribute / ModifySnapshotAttribute"),
         (Playbook::UnshareDbSnapshot, "ModifyDBSnapshotAttribute / ModifyDBSnapshotAttribute"),
-        (Playbook::UnshareImage, "ResetImageAttribute / ModifyImageAttribute"),
-        (Playbook::FreezeLambda, "PutFunctionConcurrency RemovePermission / PutFunctionConcurrency AddPermission"),
+        (
+            Playbook::UnshareImage,
+            "ModifyImageAttribute ModifyImageAttribute ModifyImageAttribute ModifyImageAttribute / ModifyImageAttribute ModifyImageAttribute ModifyImageAttribute",
+        ),
+        (
+            Playbook::FreezeLambda,
+            "PutFunctionConcurrency RemovePermission / PutFunctionConcurrency DeleteFunctionConcurrency AddPermission",
+        ),
         (Playbook::RescueKms, "CancelKeyDeletion EnableKey / "),
         (Playbook::ScpQuarantine, "CreatePolicy AttachPolicy / DetachPolicy DeletePolicy"),
         (Playbook::PreserveLogs, "PutObject / "),

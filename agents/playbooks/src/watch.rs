@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::call::{Call, Target, kept, supplied};
+use crate::call::{Call, Expect, Target, When, kept, supplied};
 use crate::{Step, Undo};
 
 const NOTHING_TO_UNDO: &str = "nothing: it restores what was; stopping it again is for its owner";
@@ -26,11 +26,16 @@ pub(crate) fn restore_trail(target: &Target<'_>) -> Step {
                     "IncludeGlobalServiceEvents": true,
                     "EnableLogFileValidation": true,
                 }),
-            ),
+            )
+            .when(When::Known("good_bucket_name")),
             cloudtrail(
                 "PutEventSelectors",
                 json!({ "TrailName": target.id, "EventSelectors": supplied("good_event_selectors") }),
-            ),
+            )
+            .when(When::Known("good_event_selectors")),
+        ],
+        verify: vec![
+            cloudtrail("GetTrailStatus", json!({ "Name": target.id })).shows("IsLogging", Expect::Equals(json!(true))),
         ],
         undo: Undo::Words(NOTHING_TO_UNDO),
         blast_radius: "none: the trail records again",
@@ -38,6 +43,7 @@ pub(crate) fn restore_trail(target: &Target<'_>) -> Step {
             "The last two calls follow the known-good snapshot and are left out where the trail still agrees with it.",
             "A trail that was deleted is created anew by a person.",
         ],
+        ..Step::blank()
     }
 }
 
@@ -47,20 +53,35 @@ pub(crate) fn restore_detector(target: &Target<'_>) -> Step {
     Step {
         captured_first: vec![read.keeping(&[kept("detector_status", "Status")])],
         calls: vec![target.call("guardduty", "UpdateDetector", enable)],
+        verify: vec![
+            target
+                .call("guardduty", "GetDetector", json!({ "DetectorId": target.name }))
+                .shows("Status", Expect::Equals(json!("ENABLED"))),
+        ],
         undo: Undo::Words(NOTHING_TO_UNDO),
         blast_radius: "none: the detector detects again",
         notes: vec!["A detector that was deleted is created anew by a person; its findings are gone."],
+        ..Step::blank()
     }
 }
 
 pub(crate) fn restore_config_recorder(target: &Target<'_>) -> Step {
     let parameters = json!({ "ConfigurationRecorderName": target.name });
     Step {
-        captured_first: vec![],
         calls: vec![target.call("config", "StartConfigurationRecorder", parameters)],
+        verify: vec![
+            target
+                .call(
+                    "config",
+                    "DescribeConfigurationRecorderStatus",
+                    json!({ "ConfigurationRecorderNames": [target.name] }),
+                )
+                .shows("ConfigurationRecordersStatus[].recording", Expect::Every(json!(true))),
+        ],
         undo: Undo::Words(NOTHING_TO_UNDO),
         blast_radius: "none: the recorder records again",
         notes: vec!["A recorder without a delivery channel does not start: restore the channel first."],
+        ..Step::blank()
     }
 }
 
@@ -68,7 +89,6 @@ pub(crate) fn restore_config_recorder(target: &Target<'_>) -> Step {
 pub(crate) fn preserve_logs(target: &Target<'_>) -> Step {
     let key = format!("cases/{}/{}/records.jsonl.gz", target.account, target.case);
     Step {
-        captured_first: vec![],
         calls: vec![Call::global(
             "s3",
             "PutObject",
@@ -80,8 +100,10 @@ pub(crate) fn preserve_logs(target: &Target<'_>) -> Step {
                 "ObjectLockLegalHoldStatus": "ON",
             }),
         )],
+        verify: vec![],
         undo: Undo::Words("nothing: the copy stays until a person lifts its legal hold (s3 PutObjectLegalHold)"),
         blast_radius: "none: a copy of the case's raw records",
         notes: vec!["The evidence bucket needs object lock."],
+        ..Step::blank()
     }
 }

@@ -27,6 +27,11 @@ pub enum Stream {
     Alert,
     /// What is held back of it: the latest state of each share, `tw.throttle.<tenant>.s05`, moved by compare-and-set.
     Throttle,
+    /// What is done about cases: `tw.action.<tenant>.life.<key>`, an action's life, and what people order about them.
+    Action,
+    /// The chain of what was allowed and done: `tw.audit.<tenant>`. It is kept until its stream is full, and then nothing
+    /// is done any more.
+    Audit,
 }
 
 impl Stream {
@@ -40,6 +45,8 @@ impl Stream {
         Self::Dead,
         Self::Alert,
         Self::Throttle,
+        Self::Action,
+        Self::Audit,
     ];
 
     /// The word in subjects.
@@ -54,6 +61,8 @@ impl Stream {
             Self::Dead => "dead",
             Self::Alert => "alert",
             Self::Throttle => "throttle",
+            Self::Action => "action",
+            Self::Audit => "audit",
         }
     }
 
@@ -92,6 +101,11 @@ impl Subject {
     /// What models cost a tenant: `tw.epoch.default.spent`. It stays like an epoch's announcement, whatever time passes.
     pub fn spent(tenant: &str) -> Self {
         Self::below(Stream::Epoch, tenant, "spent")
+    }
+
+    /// `tw.action.default.life.00ff`: a kind of thing and its name.
+    pub fn action(tenant: &str, kind: &str, name: &str) -> Self {
+        Self { stream: Stream::Action, tenant: tenant.to_owned(), rest: format!("{kind}.{name}") }
     }
 
     /// `tw.epoch.default`.
@@ -208,7 +222,8 @@ impl Layout {
             Stream::Activity | Stream::Feature | Stream::Signal => (Some(self.kept), None),
             // Whoever sent it was told that it is safe.
             Stream::Backfill => (None, None),
-            Stream::Case | Stream::Dead | Stream::Alert => {
+            Stream::Audit => (None, None),
+            Stream::Case | Stream::Dead | Stream::Alert | Stream::Action => {
                 (Some(self.kept.saturating_mul(Self::KEPT_FOR_PEOPLE)), None)
             }
             Stream::Epoch => (None, Some(Self::EPOCHS_MAX)),
@@ -216,7 +231,7 @@ impl Layout {
         };
         let bytes_max = match stream {
             Stream::Activity | Stream::Backfill | Stream::Feature | Stream::Signal => self.stream_bytes_max,
-            Stream::Case | Stream::Dead | Stream::Epoch | Stream::Alert => {
+            Stream::Case | Stream::Dead | Stream::Epoch | Stream::Alert | Stream::Action | Stream::Audit => {
                 self.stream_bytes_max / Self::SIDE_STREAM_SHARE
             }
             Stream::Throttle => Self::THROTTLE_BYTES.min(self.stream_bytes_max),
@@ -233,7 +248,7 @@ impl Layout {
     pub const KEPT_MIN: Duration = Duration::from_secs(48 * 3_600);
 
     /// A layout on a broker of one machine. A broker sets the whole of every bound aside when the streams are made and
-    /// takes at most three quarters of the free disk; these come to 11.3 GiB.
+    /// takes at most three quarters of the free disk; these come to 11.8 GiB.
     pub fn single(tenant: &str, partitions: u16) -> Self {
         Self {
             tenant: tenant.to_owned(),
@@ -260,6 +275,8 @@ mod tests {
             Subject::raised("default"),
             Subject::told("default"),
             Subject::throttle("default", 5),
+            Subject::action("default", "life", "00ff"),
+            Subject::whole(Stream::Audit, "default"),
             Subject::below(Stream::Dead, "default", "letter.00ff"),
         ] {
             assert_eq!(Subject::parse(&subject.to_string()), Some(subject));

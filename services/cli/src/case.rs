@@ -10,6 +10,7 @@ use tonic::Request;
 use tonic::transport::{Channel, Endpoint};
 use trailwarden_core::language::Language;
 use trailwarden_core::level::Verdict;
+use trailwarden_core::response::approval::{Intent, SignedOrder};
 use trailwarden_core::time::Timestamp;
 use trailwarden_proto::v1::case_service_client::CaseServiceClient;
 use trailwarden_proto::v1::{
@@ -17,6 +18,7 @@ use trailwarden_proto::v1::{
     ListCasesRequest, ListCasesResponse, ReplayCaseRequest, TransitionKind, UndoCaseRequest, WatchCasesRequest,
 };
 
+use crate::approver::{self, Signing};
 use crate::calibrate;
 use crate::capsule::command::{ExportRequest, Known, export};
 use crate::command::{Format, Surroundings, print, tell};
@@ -27,6 +29,9 @@ use crate::{markdown, ocsf};
 
 /// How long a single answer may take.
 const DEADLINE: Duration = Duration::from_secs(10);
+
+/// What is said when an order is on its way.
+const SENT: &str = "signed and sent; `trailwarden audit list` tells what the executor makes of it\n";
 /// Cases of one page that are asked for.
 const LISTED_DEFAULT: u32 = 100;
 
@@ -89,20 +94,44 @@ pub enum CaseCommand {
         #[arg(long, value_name = "PATH")]
         logs: Vec<PathBuf>,
     },
-    /// Approve a case's plan (not built yet)
+    /// Show the exact calls of a case's plan, and with a key approve them
     Approve {
         /// Its id, as `case list` prints it
         id: String,
+        #[command(flatten)]
+        signing: Signing,
+        /// Only this step of the plan, counted from 1; may be given several times
+        #[arg(long = "step", value_name = "N")]
+        steps: Vec<usize>,
+        /// Hours after which the steps are undone by themselves, up to a week
+        #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=168))]
+        lease_h: u32,
+        /// A proposal that another approver wrote with `--out`: where two have to agree, both sign the same
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["steps", "out"])]
+        proposal: Option<PathBuf>,
+        /// Write the proposal here, for the second approver
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// Show the calls and sign nothing
+        #[arg(long)]
+        dry_run: bool,
     },
-    /// Deny a case's plan (not built yet)
+    /// Deny a proposal, so that nobody's approval of it counts
     Deny {
         /// Its id, as `case list` prints it
         id: String,
+        #[command(flatten)]
+        signing: Signing,
+        /// The proposal, as an approver wrote it with `--out`
+        #[arg(long, value_name = "FILE")]
+        proposal: PathBuf,
     },
-    /// Take a case's actions back (not built yet)
+    /// Take back what was done about a case
     Undo {
         /// Its id, as `case list` prints it
         id: String,
+        #[command(flatten)]
+        signing: Signing,
     },
     /// Judge a case once more from what was recorded (not built yet)
     Replay {
@@ -132,20 +161,21 @@ pub fn run(
         let request = ExportRequest { id, out, logs, known, config: config.map(Path::to_owned) };
         return export(&request, surroundings);
     }
-    let server = match server {
-        Some(server) => server,
-        None => load()?.listen.council,
-    };
+    let config = load()?;
+    let server = server.unwrap_or_else(|| config.listen.council.clone());
     runtime.block_on(async {
         let council = council(&server).await?;
         match command {
-            CaseCommand::Calibrate(asked) => calibrate::of_council(&asked, load()?, council, format).await,
-            command => ask(command, council, format).await,
+            CaseCommand::Calibrate(asked) => calibrate::of_council(&asked, config, council, format).await,
+            command => {
+                let desk = Desk { tenant: config.run.tenant, now: surroundings.now };
+                ask(command, council, &desk, format).await
+            },
         }
     })
 }
 
-async fn council(server: &str) -> Result<CaseServiceClient<Channel>> {
+async fn council(server: &str) -> Result<Council> {
     let endpoint = Endpoint::from_shared(format!("http://{server}")).context("the server's address")?;
     let channel = endpoint.connect_timeout(DEADLINE).connect().await;
     let channel = channel.with_context(|| format!("no council answers at {server}; `trailwarden run` starts one"))?;
@@ -159,7 +189,15 @@ async fn known(server: &str, id: &str) -> Result<Known> {
     Ok(Known { verdict, severity, transcript: transcript_json })
 }
 
-async fn ask(command: CaseCommand, mut council: CaseServiceClient<Channel>, format: Format) -> Result<ExitCode> {
+/// Where an approver signs.
+struct Desk {
+    tenant: String,
+    now: Timestamp,
+}
+
+type Council = CaseServiceClient<Channel>;
+
+async fn ask(command: CaseCommand, mut council: Council, desk: &Desk, format: Format) -> Result<ExitCode> {
     if format == Format::Markdown && !matches!(command, CaseCommand::Get { .. }) {
         bail!("only `case get` tells a case in Markdown");
     }
@@ -200,9 +238,41 @@ async fn ask(command: CaseCommand, mut council: CaseServiceClient<Channel>, form
         }
         // They need more than a council: see `run`.
         CaseCommand::Calibrate(_) | CaseCommand::Export { .. } => {}
-        CaseCommand::Approve { id } => drop(answered(council.approve(timed(ApproveCaseRequest { id })).await)?),
-        CaseCommand::Deny { id } => drop(answered(council.deny(timed(DenyCaseRequest { id })).await)?),
-        CaseCommand::Undo { id } => drop(answered(council.undo(timed(UndoCaseRequest { id })).await)?),
+        CaseCommand::Approve { id, signing, steps, lease_h, proposal, out, dry_run } => {
+            let text = match proposal {
+                Some(path) => approver::read(&path)?,
+                None => {
+                    let case = answered(council.get(timed(GetCaseRequest { id: id.clone() })).await)?;
+                    approver::proposal(&desk.tenant, &id, &case.line_json, &steps, lease_h, desk.now)?
+                }
+            };
+            approver::show(&text)?;
+            if let Some(out) = out {
+                std::fs::write(&out, &text).with_context(|| format!("cannot write {}", out.display()))?;
+            }
+            if dry_run {
+                tell("nothing is signed\n");
+                return Ok(ExitCode::SUCCESS);
+            }
+            let SignedOrder { order, signature } =
+                approver::sign(&signing, Intent::Approve, &desk.tenant, &id, &text, desk.now)?;
+            let request = ApproveCaseRequest { id, order_json: order, signature, proposal_json: text };
+            answered(council.approve(timed(request)).await)?;
+            tell(SENT);
+        }
+        CaseCommand::Deny { id, signing, proposal } => {
+            let text = approver::read(&proposal)?;
+            let SignedOrder { order, signature } =
+                approver::sign(&signing, Intent::Deny, &desk.tenant, &id, &text, desk.now)?;
+            answered(council.deny(timed(DenyCaseRequest { id, order_json: order, signature })).await)?;
+            tell(SENT);
+        }
+        CaseCommand::Undo { id, signing } => {
+            let SignedOrder { order, signature } =
+                approver::sign(&signing, Intent::Undo, &desk.tenant, &id, "", desk.now)?;
+            answered(council.undo(timed(UndoCaseRequest { id, order_json: order, signature })).await)?;
+            tell(SENT);
+        }
         CaseCommand::Replay { id } => drop(answered(council.replay(timed(ReplayCaseRequest { id })).await)?),
     }
     Ok(ExitCode::SUCCESS)

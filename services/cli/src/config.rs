@@ -44,6 +44,7 @@ pub struct Config {
     pub archive: Archive,
     pub council: Council,
     pub notify: Notify,
+    pub executor: Executor,
     pub listen: Listen,
     pub telemetry: Telemetry,
 }
@@ -217,6 +218,66 @@ pub struct Council {
     pub local_folder: PathBuf,
 }
 
+/// Who carries approved plans out, and whether anybody does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Executor {
+    pub mode: ExecutorMode,
+    /// A file: a line of JSON for each approver.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approvers: Option<String>,
+    /// A file: the key that signs checkpoints of the audit log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    pub role: String,
+    /// Name of the environment variable that holds the external id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub external_id_variable: Option<String>,
+    pub partition: Partition,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub management_account: Option<String>,
+    pub active_principals: usize,
+    pub kill_switch: bool,
+}
+
+/// Whether anything is called.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExecutorMode {
+    #[default]
+    DryRun,
+    Approval,
+}
+
+/// A part of AWS that knows nothing of the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Partition {
+    #[default]
+    Aws,
+    AwsCn,
+    AwsUsGov,
+}
+
+impl Partition {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Aws => "aws",
+            Self::AwsCn => "aws-cn",
+            Self::AwsUsGov => "aws-us-gov",
+        }
+    }
+
+    /// Where services without regions are.
+    pub const fn home_region(self) -> &'static str {
+        match self {
+            Self::Aws => "us-east-1",
+            Self::AwsCn => "cn-north-1",
+            Self::AwsUsGov => "us-gov-west-1",
+        }
+    }
+}
+
 /// Whose way of asking a model's service speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -307,6 +368,22 @@ impl Default for Council {
             local_model: None,
             local_sha256: None,
             local_folder: "trailwarden-models".into(),
+        }
+    }
+}
+
+impl Default for Executor {
+    fn default() -> Self {
+        Self {
+            mode: ExecutorMode::default(),
+            approvers: None,
+            key: None,
+            role: "TrailwardenExecutor".into(),
+            external_id_variable: None,
+            partition: Partition::default(),
+            management_account: None,
+            active_principals: 1_000,
+            kill_switch: false,
         }
     }
 }

@@ -245,7 +245,7 @@ fn told(error: BusError) -> anyhow::Error {
 }
 
 /// Waits until the broker answers: the connection is made in the background, and a server may have been started a moment ago.
-async fn answers(bus: &JetStream) -> Result<(), BusError> {
+pub(crate) async fn answers(bus: &JetStream) -> Result<(), BusError> {
     let mut looks = tokio::time::interval(LOOK_EVERY);
     let mut latest = None;
     let asked = async {

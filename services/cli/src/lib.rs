@@ -1,5 +1,7 @@
 //! Composition of the stages and the operator's commands.
 
+pub mod approver;
+pub mod audit;
 pub mod background;
 mod calibrate;
 pub mod capsule;
@@ -10,6 +12,7 @@ pub mod config;
 pub mod demo;
 pub mod doctor;
 mod event_lines;
+mod executor;
 pub mod figures;
 pub mod findings;
 pub mod histogram;
@@ -21,6 +24,7 @@ pub mod models;
 pub mod notify;
 pub mod ocsf;
 mod outputs;
+pub mod playbook;
 pub mod progress;
 pub mod query;
 pub mod recording;

@@ -176,6 +176,9 @@ pub struct Step<'a> {
     pub account: Cow<'a, str>,
     #[serde(default)]
     pub region: Cow<'a, str>,
+    /// The principal whose a credential is, where the target is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Cow<'a, str>>,
     /// The calls as command lines, those that look first among them.
     #[serde(default)]
     pub commands: Vec<Cow<'a, str>>,
@@ -461,6 +464,7 @@ fn step(finding: &Finding, at: usize) -> Step<'_> {
         target_kind: Some(action.target.kind),
         account: Cow::from(&action.target.account),
         region: Cow::from(&action.target.region),
+        owner: action.owner.as_deref().map(Cow::from),
         commands,
         undo: match step.map(|step| &step.undo) {
             None => Undo::default(),

@@ -10,9 +10,12 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Args, Parser, Subcommand};
+use trailwarden::approver::{self, ApproverCommand};
+use trailwarden::audit::{self, AuditCommand};
 use trailwarden::case::{self, CaseCommand};
 use trailwarden::command::{self, Surroundings};
 use trailwarden::notify::{self, NotifyCommand};
+use trailwarden::playbook::{self, PlaybookCommand};
 use trailwarden::recording::Models;
 use trailwarden::run::{self, Role};
 use trailwarden::{capsule, doctor, lab, query};
@@ -52,6 +55,14 @@ enum Command {
     /// Try the channels that people are told by
     #[command(subcommand)]
     Notify(NotifyCommand),
+    /// What can be done about a case, and what the executor needs for it
+    #[command(subcommand)]
+    Playbook(PlaybookCommand),
+    /// Keys of those who approve
+    #[command(subcommand)]
+    Approver(ApproverCommand),
+    /// What was allowed and done, and whether its record still holds
+    Audit(AuditArguments),
     /// Check the servers that a deployment needs, and say what to do where one is not as it should be; exits with 1 then
     Doctor(Doctor),
 }
@@ -93,6 +104,15 @@ struct CaseArguments {
     /// What to print on standard output
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "table", global = true)]
     format: command::Format,
+    /// Configuration file (TOML)
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct AuditArguments {
+    #[command(subcommand)]
+    command: AuditCommand,
     /// Configuration file (TOML)
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
@@ -396,6 +416,9 @@ fn main() -> ExitCode {
             case::run(asked.command, asked.server, asked.config.as_deref(), asked.format, &surroundings)
         }
         Command::Notify(asked) => notify::run(asked, std::sync::Arc::new(wall_clock), &surroundings),
+        Command::Playbook(command) => playbook::run(&command),
+        Command::Approver(command) => approver::run(&command),
+        Command::Audit(asked) => audit::run(asked.command, asked.config.as_deref(), &surroundings),
         Command::Doctor(asked) => doctor::doctor(asked.task(), asked.config.as_deref(), &surroundings),
     };
     match outcome {

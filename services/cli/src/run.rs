@@ -30,6 +30,7 @@ use trailwarden_runtime::{Clock, failpoint, pace, shutdown};
 
 use crate::command::{Surroundings, tell};
 use crate::config::{Config, LogFormat};
+use crate::executor;
 use crate::findings::Finding;
 use crate::lines::write_case;
 use crate::models;
@@ -66,7 +67,7 @@ pub enum Role {
     Council,
     /// Tells people of cases, responses and the system's own health
     Notify,
-    /// Carries plans out (not built yet)
+    /// Carries approved plans out; does nothing unless `executor.mode` says so
     Executor,
     /// Shows cases in a browser (not built yet)
     Console,
@@ -74,7 +75,7 @@ pub enum Role {
 
 impl Role {
     const BUILT: [Self; 6] =
-        [Self::Collector, Self::Featurizer, Self::Scorer, Self::Archive, Self::Council, Self::Notify];
+        [Self::Collector, Self::Featurizer, Self::Scorer, Self::Archive, Self::Council, Self::Notify, Self::Executor];
 
     const fn name(self) -> &'static str {
         match self {
@@ -114,6 +115,10 @@ pub fn run(request: RunRequest, clock: Clock, surroundings: &Surroundings<'_>) -
         }
         roles.retain(|role| *role != Role::Notify);
     }
+    let is_whole = request.roles.is_empty() || request.roles.contains(&Role::All);
+    if is_whole && executor::is_on(&config) && !roles.contains(&Role::Executor) {
+        roles.push(Role::Executor);
+    }
     if let Some((name, nth)) = &request.die_at {
         failpoint::arm(name, *nth);
     }
@@ -131,14 +136,15 @@ pub fn run(request: RunRequest, clock: Clock, surroundings: &Surroundings<'_>) -
 /// The roles asked for, each once; the unbuilt are refused.
 fn roles(asked: &[Role]) -> Result<Vec<Role>> {
     let mut roles: Vec<Role> = match asked.is_empty() || asked.contains(&Role::All) {
-        true => Role::BUILT.to_vec(),
+        // The executor joins where the configuration lets it do something.
+        true => Role::BUILT.into_iter().filter(|role| *role != Role::Executor).collect(),
         false => asked.to_vec(),
     };
     roles.sort_unstable();
     roles.dedup();
     if let Some(role) = roles.iter().find(|role| !Role::BUILT.contains(role)) {
         bail!(
-            "the role `{}` is not built yet; `run` has: all, collector, featurizer, scorer, archive, council, notify",
+            "the role `{}` is not built yet; `run` has: all, collector, featurizer, scorer, archive, council, notify, executor",
             role.name()
         );
     }
@@ -364,8 +370,24 @@ impl Running {
                 self.spawn(role, async move { run(own, deps, stop).await.map_err(Into::into) });
             }
             Role::Notify => self.notify(config, world, readiness, surroundings)?,
+            Role::Executor if !executor::is_on(config) => {
+                tracing::info!("executor.mode is dry_run: nothing is ever called");
+                readiness.set(true);
+                self.spawn(role, async move {
+                    stop.cancelled().await;
+                    Ok(())
+                });
+            }
+            Role::Executor => {
+                let (own, deps) =
+                    executor::world(config, &surroundings.environment, bus, clock).context("the executor")?;
+                readiness.set(true);
+                self.spawn(role, async move {
+                    trailwarden_playbooks::executor::run(own, deps, stop).await.map_err(Into::into)
+                });
+            }
             // `roles` refuses what is not built, and spells out `all`.
-            Role::All | Role::Executor | Role::Console => {}
+            Role::All | Role::Console => {}
         }
         Ok(())
     }
@@ -436,6 +458,7 @@ fn consumers(role: Role, config: &Config) -> Vec<Consumer> {
             let router = config.notify.router();
             return router.map(|router| trailwarden_notify::service::consumers(tenant, &router)).unwrap_or_default();
         }
+        Role::Executor if executor::is_on(config) => return vec![trailwarden_playbooks::executor::consumer(tenant)],
         Role::All | Role::Collector | Role::Executor | Role::Console => return Vec::new(),
     };
     (0..config.run.partitions).map(|partition| of_partition(tenant, partition)).collect()

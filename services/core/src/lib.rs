@@ -27,6 +27,7 @@ pub mod record;
 pub mod registry;
 mod repair;
 pub mod resource;
+pub mod response;
 pub mod sequence;
 pub mod stored;
 pub mod time;

@@ -9,7 +9,7 @@ use crate::process::{Process, free_port, program};
 /// Ports that are tried: somebody else may take one between finding it free and using it.
 const PORTS_TRIED_MAX: usize = 5;
 
-/// An S3 of this machine. Killed when dropped.
+/// An AWS of this machine. Killed when dropped.
 #[derive(Debug)]
 pub struct Moto {
     // Lives as long as this does.
@@ -21,13 +21,32 @@ impl Moto {
     /// # Panics
     /// When there is no such program, or it does not start.
     pub fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// With the policies that AWS manages, which take it seconds for each account.
+    ///
+    /// # Panics
+    /// Like [`Moto::start`].
+    pub fn with_managed_policies() -> Self {
+        Self::with(&[("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")])
+    }
+
+    fn with(variables: &[(&str, &str)]) -> Self {
         let started = (0..PORTS_TRIED_MAX).find_map(|_| {
             let port = free_port();
-            let process = Process::start(Command::new(program(&["moto_server"])).args(["-p", &port.to_string()]));
+            let process = Process::start(
+                Command::new(program(&["moto_server"])).args(["-p", &port.to_string()]).envs(variables.iter().copied()),
+            );
             process.wait_for(|line| line.contains("Running on").then_some(()))?;
             Some(Self { _process: process, port })
         });
         started.unwrap_or_else(|| panic!("moto_server does not start"))
+    }
+
+    /// `http://127.0.0.1:5000`.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
     }
 
     /// Makes a bucket.
@@ -72,7 +91,7 @@ impl Moto {
     pub fn environment(&self) -> Vec<(String, String)> {
         let own = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         vec![
-            own("AWS_ENDPOINT_URL", &format!("http://127.0.0.1:{}", self.port)),
+            own("AWS_ENDPOINT_URL", &self.url()),
             own("AWS_REGION", "us-east-1"),
             own("AWS_ACCESS_KEY_ID", "example"),
             own("AWS_SECRET_ACCESS_KEY", "example"),

@@ -147,14 +147,31 @@ async fn refuses(client: &mut CaseServiceClient<Channel>, label: &v1::LabelCaseR
     let astray = v1::ListCasesRequest { after: "nowhere".into(), ..v1::ListCasesRequest::default() };
     assert_eq!(client.list(astray).await.expect_err("refused").code(), InvalidArgument);
     let id = label.id.clone();
-    let unbuilt = [
-        client.approve(v1::ApproveCaseRequest { id: id.clone() }).await.expect_err("refused"),
-        client.deny(v1::DenyCaseRequest { id: id.clone() }).await.expect_err("refused"),
-        client.undo(v1::UndoCaseRequest { id: id.clone() }).await.expect_err("refused"),
-        client.replay(v1::ReplayCaseRequest { id }).await.map(drop).expect_err("refused"),
-    ];
-    for status in unbuilt {
-        assert_eq!(status.code(), Unimplemented);
-        assert!(status.message().ends_with("is not built yet"), "{status}");
+    let order = |order: &str, case: &str| v1::UndoCaseRequest {
+        id: id.clone(),
+        order_json: order.replace("CASE", case),
+        signature: "00".to_owned(),
+    };
+    let undo = r#"{"intent":"undo","tenant":"default","case":"CASE","proposal":"","approver":"ann","reason":"","signed_at":0,"expires_at":0,"nonce":""}"#;
+    for (order, code) in [
+        (order("", &id), InvalidArgument),
+        (order("{}", &id), InvalidArgument),
+        (order(&undo.replace("undo", "deny"), &id), InvalidArgument),
+        (order(undo, "other"), InvalidArgument),
+        (order(&"x".repeat(5_000), &id), InvalidArgument),
+        (v1::UndoCaseRequest { id: "00".into(), ..order(undo, "00") }, NotFound),
+    ] {
+        assert_eq!(client.undo(order.clone()).await.expect_err("refused").code(), code, "{order:?}");
     }
+    let taken = client.undo(order(undo, &id)).await.expect("taken on its way").into_inner();
+    assert_eq!(taken.id, id);
+    for refused in [
+        client.approve(v1::ApproveCaseRequest { id: id.clone(), ..Default::default() }).await,
+        client.deny(v1::DenyCaseRequest { id: id.clone(), ..Default::default() }).await,
+    ] {
+        assert_eq!(refused.expect_err("refused").code(), InvalidArgument);
+    }
+    let status = client.replay(v1::ReplayCaseRequest { id }).await.expect_err("refused");
+    assert_eq!(status.code(), Unimplemented);
+    assert!(status.message().ends_with("is not built yet"), "{status}");
 }

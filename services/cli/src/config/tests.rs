@@ -69,6 +69,15 @@ fn everything_set() -> Config {
             }],
             ..Notify::default()
         },
+        executor: Executor {
+            mode: ExecutorMode::Approval,
+            approvers: Some("approvers.jsonl".into()),
+            key: Some("executor.key".into()),
+            external_id_variable: Some("EXTERNAL_ID".into()),
+            partition: Partition::AwsCn,
+            management_account: Some("111122223333".into()),
+            ..Executor::default()
+        },
         telemetry: Telemetry { otlp: Some("http://127.0.0.1:4317".into()), ..Telemetry::default() },
         ..Config::default()
     }
@@ -113,6 +122,10 @@ fn the_schema_names_exactly_the_keys_of_the_types_and_of_the_default_file() {
         "local_model",
         "local_sha256",
         "case_url",
+        "approvers",
+        "key",
+        "external_id_variable",
+        "management_account",
     ];
     let uncommented = absent
         .iter()

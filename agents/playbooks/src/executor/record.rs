@@ -1,0 +1,30 @@
+//! What the bus holds of an action.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use trailwarden_core::plan::Action;
+use trailwarden_core::response::life::Life;
+use trailwarden_core::time::Timestamp;
+
+/// One action: the latest message of its subject is its state, moved by compare-and-set alone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Of [`trailwarden_core::response::idempotency_key`].
+    pub key: String,
+    pub case: String,
+    pub action: Action,
+    pub reference_time: Timestamp,
+    /// sha256 of the proposal that was approved.
+    pub proposal: String,
+    /// Who approved; empty for what needs nobody.
+    pub approvers: Vec<String>,
+    pub begun_at: Timestamp,
+    pub life: Life,
+    /// What was captured, kept and derived, by name.
+    pub known: BTreeMap<String, Value>,
+    /// The executor that works on it, and until when nobody else does.
+    pub holder: String,
+    pub held_until: Timestamp,
+}

@@ -1,0 +1,149 @@
+//! The executor as a role: orders in, actions due, until told to stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use trailwarden_bus::{Bus, Consumer, Delivery, Stream, Subscription};
+use trailwarden_core::time::Timestamp;
+
+use super::{Executor, ExecutorError, LIFE, ORDER, Record, Settings};
+use crate::aws::Aws;
+use crate::keys::SigningKey;
+
+/// What the role is set to.
+pub struct Config {
+    pub settings: Settings,
+}
+
+/// The role's world.
+pub struct Deps {
+    pub bus: Arc<dyn Bus>,
+    pub aws: Arc<dyn Aws>,
+    pub key: Arc<SigningKey>,
+    pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+}
+
+/// How long an order may be worked on before it is given to somebody again.
+const ACK_WAIT: Duration = Duration::from_secs(30);
+/// Tries of an order before the broker gives up on it.
+const DELIVERIES_MAX: u32 = 32;
+const RETRY: Duration = Duration::from_secs(2);
+/// The longest that nothing is looked at.
+const TICK: Duration = Duration::from_secs(1);
+/// A follower's consumer is forgotten when nobody has pulled for so long.
+const FOLLOWER_IDLE: Duration = Duration::from_secs(600);
+const IN_FLIGHT_MAX: usize = 256;
+
+/// Orders of people, shared by all executors of a tenant.
+pub fn consumer(tenant: &str) -> Consumer {
+    Consumer {
+        stream: Stream::Action,
+        name: "executor".to_owned(),
+        filter: format!("tw.action.{tenant}.{ORDER}.>"),
+        in_flight_max: 1,
+        ack_wait: ACK_WAIT,
+        deliveries_max: DELIVERIES_MAX,
+        idle_max: None,
+    }
+}
+
+/// Every action's moves, for one executor: what is there when it starts too.
+fn lives(tenant: &str, name: &str) -> Consumer {
+    Consumer {
+        stream: Stream::Action,
+        name: format!("executor-{name}"),
+        filter: format!("tw.action.{tenant}.{LIFE}.>"),
+        in_flight_max: IN_FLIGHT_MAX,
+        ack_wait: ACK_WAIT,
+        deliveries_max: DELIVERIES_MAX,
+        idle_max: Some(FOLLOWER_IDLE),
+    }
+}
+
+/// Runs until told to stop.
+///
+/// # Errors
+/// When the streams cannot be read any more.
+pub async fn run(config: Config, deps: Deps, stop: CancellationToken) -> Result<(), ExecutorError> {
+    let (tenant, name) = (config.settings.tenant.clone(), config.settings.name.clone());
+    let executor = Executor::new(config.settings, Arc::clone(&deps.bus), deps.aws, deps.key, Arc::clone(&deps.clock));
+    let mut lives = deps.bus.subscribe(&lives(&tenant, &name)).await?;
+    let mut orders = deps.bus.subscribe(&consumer(&tenant)).await?;
+    executor.note("executor", "started", "", "", &name, false).await?;
+    // Orders may be about what others began.
+    let follower = format!("executor-{name}");
+    while !stop.is_cancelled() && !deps.bus.lag(Stream::Action, &follower).await?.is_idle() {
+        executor.follow(patient(lives.as_mut(), TICK).await?).await;
+    }
+    while !stop.is_cancelled() {
+        let due_ms = executor.next_due().map(|(at, _)| at.since_ms((deps.clock)()).max(0).unsigned_abs());
+        let wait = due_ms.map_or(TICK, |due_ms| TICK.min(Duration::from_millis(due_ms)));
+        tokio::select! {
+            () = stop.cancelled() => break,
+            heard = patient(orders.as_mut(), wait) => {
+                if let Some(delivery) = heard? {
+                    executor.take_delivery(delivery).await;
+                }
+            }
+            heard = patient(lives.as_mut(), wait) => executor.follow(heard?).await,
+        }
+        let due = executor.next_due().filter(|(at, _)| at.since_ms((deps.clock)()) <= 0);
+        if let Some((_, key)) = due
+            && let Err(error) = executor.step(&key).await
+        {
+            // It goes on where it is stored.
+            tracing::error!(action = key, %error, "an action could not go on");
+            pause(&stop, RETRY).await;
+        }
+    }
+    Ok(())
+}
+
+async fn pause(stop: &CancellationToken, time: Duration) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = tokio::time::sleep(time) => {}
+    }
+}
+
+/// The next message; a broker that does not answer for a while has none.
+async fn patient(
+    subscription: &mut dyn Subscription,
+    patience: Duration,
+) -> Result<Option<Box<dyn Delivery>>, ExecutorError> {
+    match subscription.next(patience).await {
+        Err(error) if error.is_transient() => {
+            tracing::warn!(%error, "the bus cannot be read for now");
+            tokio::time::sleep(RETRY).await;
+            Ok(None)
+        }
+        next => Ok(next?),
+    }
+}
+
+impl Executor {
+    /// Takes in what others, and we before a crash, have stored.
+    async fn follow(&self, heard: Option<Box<dyn Delivery>>) {
+        let Some(delivery) = heard else { return };
+        match serde_json::from_slice::<Record>(&delivery.message().payload) {
+            // The latest counts, and an older one is corrected by the step that it leads to.
+            Ok(record) => self.see_later(&record),
+            Err(error) => tracing::error!(subject = delivery.message().subject, %error, "no record of an action"),
+        }
+        // Not acknowledged, it comes again and changes nothing.
+        let _ = delivery.ack().await;
+    }
+
+    async fn take_delivery(&self, delivery: Box<dyn Delivery>) {
+        match self.take(delivery.message()).await {
+            Ok(()) => {
+                let _ = delivery.ack().await;
+            }
+            Err(error) => {
+                tracing::error!(%error, "an order could not be taken");
+                let _ = delivery.hand_back(RETRY).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Which permissions a step needs: the session policy that narrows the executor's role to one action, and the policy file
+//! of a playbook.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+use trailwarden_core::plan::{Action, Playbook};
+use trailwarden_core::resource::Resource;
+use trailwarden_core::time::Timestamp;
+
+use crate::call::Target;
+use crate::{Call, CaseContext, Step, Undo, calls};
+
+/// IAM's names for what an operation needs, where it is not called as the operation is; an operation may need several.
+fn actions(call: &Call) -> Vec<String> {
+    let names: &[&str] = match (call.service, call.operation) {
+        ("s3", "PutPublicAccessBlock" | "DeletePublicAccessBlock") => &["PutBucketPublicAccessBlock"],
+        ("s3", "GetPublicAccessBlock") => &["GetBucketPublicAccessBlock"],
+        ("s3", "PutObject") => &["PutObject", "PutObjectLegalHold"],
+        // Tags are set while it is made.
+        ("ec2", "CreateSecurityGroup") => &["CreateSecurityGroup", "CreateTags"],
+        ("ec2", "CreateSnapshots") => &["CreateSnapshots", "CreateTags"],
+        (_, same) => &[same],
+    };
+    names.iter().map(|name| format!("{}:{name}", call.service)).collect()
+}
+
+/// All calls that a step can make: captures, applying, looking, undoing.
+pub(crate) fn every_call(step: &Step) -> Vec<&Call> {
+    let mut all: Vec<&Call> = step.captured_first.iter().chain(&step.calls).collect();
+    if let Undo::Calls(undo) = &step.undo {
+        all.extend(undo);
+    }
+    let checks = step.verify.iter().chain(step.instead.iter().flat_map(|instead| &instead.verify));
+    all.extend(checks.map(|check| &check.read.call));
+    all.extend(step.instead.iter().flat_map(|instead| instead.calls.iter().chain(&instead.undo)));
+    let lookups: Vec<&Call> = all.iter().filter_map(|call| call.unless.as_ref()).map(|lookup| &lookup.call).collect();
+    all.extend(lookups);
+    all
+}
+
+/// The ARN that a call can be narrowed to; `*` where the service knows no narrower one for it, or the step makes the
+/// resource itself.
+fn resource(call: &Call, target: &Target<'_>) -> Vec<String> {
+    let parameter = |name: &str| call.parameters.get(name).and_then(Value::as_str);
+    let (partition, account) = (target.partition(), target.account);
+    let region = call.region.as_deref().unwrap_or("*");
+    // Paths stand between the kind and the name, and the record may not tell them.
+    let iam = |kind: &str, name: &str| {
+        vec![
+            format!("arn:{partition}:iam::{account}:{kind}/{name}"),
+            format!("arn:{partition}:iam::{account}:{kind}/*/{name}"),
+        ]
+    };
+    let everything = || vec!["*".to_owned()];
+    match call.service {
+        _ if account.is_empty() => everything(),
+        "iam" => match (parameter("UserName"), parameter("RoleName")) {
+            (Some(user), _) => iam("user", user),
+            (_, Some(role)) => iam("role", role),
+            // The owner of a key is only known when it was looked up.
+            _ if call.operation == "GetAccessKeyLastUsed" => everything(),
+            _ => vec![format!("arn:{partition}:iam::{account}:user/*")],
+        },
+        "s3" => match parameter("Bucket") {
+            Some(bucket) if call.operation == "PutObject" => vec![format!("arn:{partition}:s3:::{bucket}/*")],
+            Some(bucket) => vec![format!("arn:{partition}:s3:::{bucket}")],
+            None => everything(),
+        },
+        "lambda" => match target.id.starts_with("arn:") {
+            true => vec![target.id.to_owned()],
+            false => vec![format!("arn:{partition}:lambda:{region}:{account}:function:{}", target.name)],
+        },
+        "kms" => match target.id.starts_with("arn:") && !target.id.contains(":alias/") {
+            true => vec![target.id.to_owned()],
+            false => vec![format!("arn:{partition}:kms:{region}:{account}:key/*")],
+        },
+        "cloudtrail" => match target.id.starts_with("arn:") {
+            true => vec![target.id.to_owned()],
+            false => vec![format!("arn:{partition}:cloudtrail:{region}:{account}:trail/{}", target.name)],
+        },
+        "guardduty" => vec![format!("arn:{partition}:guardduty:{region}:{account}:detector/{}", target.name)],
+        "rds" => vec![format!("arn:{partition}:rds:{region}:{account}:snapshot:{}", target.name)],
+        _ => everything(),
+    }
+}
+
+/// The policy under which a step, and nothing but it, can be done.
+pub(crate) fn session_policy(step: &Step, action: &Action, case: &CaseContext<'_>) -> String {
+    let target = Target::new(action, case);
+    let mut by_resources: BTreeMap<Vec<String>, BTreeSet<String>> = BTreeMap::new();
+    for call in every_call(step) {
+        by_resources.entry(resource(call, &target)).or_default().extend(actions(call));
+    }
+    let statements: Vec<Value> = by_resources
+        .into_iter()
+        .map(|(resources, actions)| json!({ "Effect": "Allow", "Action": actions, "Resource": resources }))
+        .collect();
+    json!({ "Version": "2012-10-17", "Statement": statements }).to_string()
+}
+
+/// The permissions that the executor's role needs for a playbook, whatever its target: least privilege, to be attached to
+/// the role in each account.
+pub fn playbook_policy(name: &str) -> Option<Value> {
+    let mut needed = BTreeSet::new();
+    for playbook in Playbook::ALL.iter().filter(|playbook| playbook.as_str() == name) {
+        for owner in [None, Some("owner".to_owned())] {
+            let step = calls(&Action { owner, ..sample(*playbook) }, &SAMPLE_CASE);
+            needed.extend(every_call(&step).into_iter().flat_map(actions));
+        }
+    }
+    (!needed.is_empty()).then(|| {
+        let statement = json!({
+            "Sid": "TrailwardenExecutor",
+            "Effect": "Allow",
+            "Action": needed,
+            "Resource": "*",
+        });
+        json!({ "Version": "2012-10-17", "Statement": [statement] })
+    })
+}
+
+const SAMPLE_CASE: CaseContext<'static> = CaseContext { case_id: "sample", reference_time: Timestamp::from_millis(0) };
+
+fn sample(playbook: Playbook) -> Action {
+    Action::proposed(
+        playbook,
+        Resource {
+            kind: playbook.target_kind(),
+            account: "111122223333".to_owned(),
+            region: "us-east-1".to_owned(),
+            id: "sample".to_owned(),
+            created: false,
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What each playbook needs, read by people: a change here is a change of what customers have to grant.
+    const POLICIES: &str = include_str!("../data/policies.json");
+
+    #[test]
+    fn each_playbook_needs_exactly_what_its_file_says() {
+        let names: BTreeSet<_> = Playbook::ALL.iter().map(|playbook| playbook.as_str()).collect();
+        let needed: BTreeMap<&str, Value> = names
+            .into_iter()
+            .map(|name| {
+                let policy = playbook_policy(name).expect("a playbook");
+                (name, policy["Statement"][0]["Action"].clone())
+            })
+            .collect();
+        let filed: BTreeMap<&str, Value> = serde_json::from_str(POLICIES).expect("JSON");
+        assert_eq!(needed, filed, "{}", serde_json::to_string_pretty(&needed).expect("JSON"));
+        assert_eq!(playbook_policy("other"), None);
+    }
+
+    #[test]
+    fn a_session_can_do_its_one_action_on_its_one_target() {
+        for playbook in Playbook::ALL {
+            let action = sample(*playbook).owned_by("alice");
+            let step = calls(&action, &SAMPLE_CASE);
+            let policy = session_policy(&step, &action, &SAMPLE_CASE);
+            // AWS's limit for session policies.
+            assert!(policy.len() <= 2_048, "{playbook:?}: {}", policy.len());
+            let wide = policy.contains(r#""Resource":["*"]"#);
+            let narrow = matches!(
+                playbook,
+                Playbook::QuarantineUserHard
+                    | Playbook::LockRoleTrust
+                    | Playbook::BlockPublicS3
+                    | Playbook::FreezeLambda
+            );
+            assert!(!(narrow && wide), "{playbook:?}: {policy}");
+        }
+        let action = sample(Playbook::QuarantineUserHard);
+        let policy = session_policy(&calls(&action, &SAMPLE_CASE), &action, &SAMPLE_CASE);
+        assert_eq!(
+            policy,
+            r#"{"Statement":[{"Action":["iam:AttachUserPolicy","iam:DeleteUserPolicy","iam:DetachUserPolicy","iam:GetUserPolicy","iam:ListAttachedUserPolicies","iam:PutUserPolicy"],"Effect":"Allow","Resource":["arn:aws:iam::111122223333:user/sample","arn:aws:iam::111122223333:user/*/sample"]}],"Version":"2012-10-17"}"#
+        );
+    }
+}

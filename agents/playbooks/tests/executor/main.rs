@@ -1,0 +1,5 @@
+//! The executor, against AWS's interfaces and against a twin that fails as it is told to.
+
+mod bench;
+mod moto;
+mod twin;

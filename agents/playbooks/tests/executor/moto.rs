@@ -1,0 +1,175 @@
+//! Each playbook through its whole life against AWS's interfaces over HTTP, the account compared before and after.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+
+use serde_json::Value;
+use trailwarden_core::plan::{Action, Playbook};
+use trailwarden_core::response::life::{Outcome, State};
+use trailwarden_playbooks::aws::{Aws, BaseCredentials, Client, Credentials, Settings};
+use trailwarden_playbooks::executor::Executor;
+use trailwarden_servers::{Moto, program};
+
+use crate::bench::{ACCOUNT, Bench, action};
+
+/// The account, as another client of AWS sees it.
+struct Account {
+    process: Child,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Account {
+    fn on(moto: &Moto) -> Self {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/python/account.py");
+        let mut command = Command::new(program(&["python"]));
+        command.arg(script).arg(moto.url()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = command.spawn().expect("python runs");
+        let answers = BufReader::new(process.stdout.take().expect("piped"));
+        Self { process, answers }
+    }
+
+    fn ask(&mut self, command: &str) -> Value {
+        writeln!(self.process.stdin.as_mut().expect("piped"), "{command}").expect("it listens");
+        let mut line = String::new();
+        #[expect(clippy::disallowed_methods, reason = "the test's own script writes the line")]
+        self.answers.read_line(&mut line).expect("it answers");
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
+    }
+
+    fn state(&mut self) -> Value {
+        self.ask("state")
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn client(moto: &Moto, bench: &Bench) -> Arc<dyn Aws> {
+    let own = || "example".to_owned();
+    let base = Credentials { access_key_id: own(), secret_access_key: own(), session_token: None, expires_at: None };
+    let settings = Settings {
+        role: "TrailwardenExecutor".to_owned(),
+        external_id: Some("external-id".to_owned()),
+        partition: "aws".to_owned(),
+        region: "eu-west-1".to_owned(),
+        endpoint: Some(moto.url()),
+        base: BaseCredentials::Given(base),
+    };
+    Arc::new(Client::new(settings, bench.clock.read()).expect("a client"))
+}
+
+/// Every playbook with a target of the account that `account.py` sets up.
+fn actions(made: &Value) -> Vec<Action> {
+    let of = |name: &str| made[name].as_str().unwrap_or_else(|| panic!("{name}")).to_owned();
+    let here = |playbook, id: &str| action(playbook, ACCOUNT, id);
+    let member = of("member");
+    vec![
+        here(Playbook::TagUser, "alice"),
+        here(Playbook::TagRole, "arn:aws:iam::111122223333:role/deploy"),
+        here(Playbook::TagInstance, &of("instance")),
+        here(Playbook::DisableAccessKey, &of("key")).owned_by("alice"),
+        here(Playbook::DisableCreatedCredentials, &of("key")),
+        here(Playbook::QuarantineUserSoft, "alice"),
+        here(Playbook::QuarantineUserHard, "alice"),
+        here(Playbook::DisableCreatedUser, "alice"),
+        here(Playbook::DisableCreatedRole, "deploy"),
+        here(Playbook::RevokeRoleSessions, "arn:aws:iam::111122223333:role/deploy"),
+        here(Playbook::LockRoleTrust, "deploy"),
+        here(Playbook::RemoveConsoleLogin, "alice"),
+        here(Playbook::RestoreTrail, "main"),
+        here(Playbook::RestoreDetector, &of("detector")),
+        here(Playbook::RestoreConfigRecorder, "default"),
+        here(Playbook::BlockPublicS3, "reports-example"),
+        here(Playbook::BlockPublicS3, "papers-example"),
+        here(Playbook::ProtectS3Data, "papers-example"),
+        here(Playbook::ProtectS3Data, "reports-example"),
+        here(Playbook::UnshareSnapshot, &of("snapshot")),
+        here(Playbook::UnshareSnapshot, &of("public_snapshot")),
+        here(Playbook::UnshareImage, &of("image")),
+        here(Playbook::UnshareDbSnapshot, "books-1"),
+        here(Playbook::RescueKms, &of("kms_key")),
+        here(Playbook::IsolateEc2, &of("instance")),
+        here(Playbook::ForensicSnapshot, &of("instance")),
+        here(Playbook::FreezeLambda, "relay"),
+        action(Playbook::ScpQuarantine, &member, &member),
+    ]
+}
+
+/// Lives an action on until it ends or reaches a state.
+async fn live(bench: &Bench, executor: &Executor, key: &str, until: Option<State>) {
+    for _ in 0..200 {
+        let record = bench.record(executor, key).await;
+        let Some((at, _)) = record.life.due() else { return };
+        if until == Some(record.life.state) {
+            return;
+        }
+        bench.clock.turn_to(at);
+        executor.step(key).await.expect("goes on");
+    }
+    panic!("no end: {:#?}", bench.record(executor, key).await.life);
+}
+
+#[tokio::test]
+async fn every_playbook_is_applied_verified_and_undone() {
+    let moto = Moto::with_managed_policies();
+    let bench = Bench::new().await;
+    let mut account = Account::on(&moto);
+    let made = account.ask("set-up");
+    let mut settings = bench.settings("one");
+    settings.management_account = made["management"].as_str().map(str::to_owned);
+    let executor = bench.executor_with(settings, client(&moto, &bench));
+    let mut before = account.state();
+    let mut wrong = Vec::new();
+    let all = actions(&made);
+    for (nth, action) in all.iter().enumerate() {
+        let what = format!("{:?} of {}", action.playbook, action.target.id);
+        let key = bench.approve(&executor, &format!("c{nth}"), action).await;
+        live(&bench, &executor, &key, Some(State::Verified)).await;
+        let record = bench.record(&executor, &key).await;
+        if record.life.state != State::Verified {
+            wrong.push(format!("{what}: {:#?}", record.life.evidence));
+            before = account.state();
+            continue;
+        }
+        let during = account.state();
+        if during == before {
+            wrong.push(format!("{what}: nothing changed"));
+        }
+        live(&bench, &executor, &key, None).await;
+        let record = bench.record(&executor, &key).await;
+        let after = account.state();
+        // What restores is not taken back, and what was public is not made public again.
+        let stays = record.life.lease_until.is_none() || action.target.id == made["public_snapshot"];
+        let expect = if record.life.lease_until.is_none() { Outcome::DoneVerified } else { Outcome::Undone };
+        if record.life.outcome() != Some(expect) {
+            wrong.push(format!("{what}: {:#?}", record.life.evidence));
+        }
+        let suspended = action.playbook == Playbook::ProtectS3Data;
+        for (part, value) in before.as_object().into_iter().flatten() {
+            if !stays && !suspended && after[part] != *value {
+                wrong.push(format!("{what}: {part} was {value}, is {}", after[part]));
+            }
+        }
+        if suspended {
+            let bucket = |state: &Value, part: &str| state["buckets"][&action.target.id][part].clone();
+            if bucket(&after, "policy") != bucket(&before, "policy")
+                || bucket(&after, "versioning")["Status"] != "Suspended"
+            {
+                wrong.push(format!("{what}: {}", after["buckets"]));
+            }
+        }
+        before = after;
+    }
+    bench.verify_audit().await;
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    let used: std::collections::BTreeSet<_> = all.iter().map(|action| action.playbook).collect();
+    let left: Vec<_> = Playbook::ALL.iter().filter(|playbook| !used.contains(playbook)).collect();
+    // Its records come out of the archive.
+    assert_eq!(left, [&Playbook::PreserveLogs]);
+}

@@ -1,0 +1,349 @@
+//! The executor against a twin of one account's users: who dies, races, forges and takes away.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+use trailwarden_bus::{Bus, Connection, JetStream, Layout};
+use trailwarden_core::plan::{Action, Playbook};
+use trailwarden_core::response::approval::{APPROVAL_MS, Intent, Order};
+use trailwarden_core::response::life::{Outcome, State, Work};
+use trailwarden_core::time::SECOND_MS;
+use trailwarden_playbooks::aws::{Aws, AwsError, Request, Scope};
+use trailwarden_playbooks::executor::{Executor, Turn};
+use trailwarden_servers::Nats;
+
+use crate::bench::{ACCOUNT, Bench, TENANT, action};
+
+/// Users' inline policies, and what goes wrong.
+#[derive(Default)]
+struct Twin(Mutex<Held>);
+
+#[derive(Default)]
+struct Held {
+    policies: BTreeMap<String, String>,
+    managed: Vec<String>,
+    calls: Vec<String>,
+    /// Policies that were put where they stood already.
+    twice: usize,
+    trouble: Option<Trouble>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Trouble {
+    /// The process dies at the n-th call: before AWS has it, or after.
+    DiesAt(usize, bool),
+    /// Each n-th call is throttled.
+    Throttles(usize),
+    Vanished,
+    Denied,
+    /// The quota for inline policies is full.
+    QuotaFull,
+    /// Somebody takes the policy away before each n-th call.
+    Attacker(usize),
+}
+
+fn gone() -> AwsError {
+    AwsError::Gone { code: "NoSuchEntity".to_owned(), message: String::new() }
+}
+
+impl Twin {
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.0.lock().expect("nobody panics with it")
+    }
+
+    fn with(trouble: Trouble) -> Arc<Self> {
+        let twin = Self::default();
+        twin.held().trouble = Some(trouble);
+        Arc::new(twin)
+    }
+
+    fn answer(&self, request: &Request) -> Result<Value, AwsError> {
+        let mut state = self.held();
+        let text = |name: &str| request.parameters[name].as_str().unwrap_or_default().to_owned();
+        let name = text("PolicyName");
+        match request.operation.as_str() {
+            "GetUserPolicy" => state.policies.get(&name).map(|text| json!({ "PolicyDocument": text })).ok_or_else(gone),
+            "PutUserPolicy" => {
+                state.twice += usize::from(state.policies.contains_key(&name));
+                state.policies.insert(name, text("PolicyDocument"));
+                Ok(Value::Null)
+            }
+            "DeleteUserPolicy" => state.policies.remove(&name).map(|_| Value::Null).ok_or_else(gone),
+            "ListAttachedUserPolicies" => {
+                let attached: Vec<_> = state.managed.iter().map(|arn| json!({ "PolicyArn": arn })).collect();
+                Ok(json!({ "AttachedPolicies": attached }))
+            }
+            "AttachUserPolicy" => {
+                state.managed.push(text("PolicyArn"));
+                Ok(Value::Null)
+            }
+            "DetachUserPolicy" => {
+                state.managed.retain(|arn| *arn != text("PolicyArn"));
+                Ok(Value::Null)
+            }
+            other => panic!("{other}"),
+        }
+    }
+
+    fn count(&self, operation: &str) -> usize {
+        self.held().calls.iter().filter(|call| *call == operation).count()
+    }
+
+    fn is_clean(&self) -> bool {
+        let state = self.held();
+        state.policies.is_empty() && state.managed.is_empty() && state.twice == 0
+    }
+}
+
+#[async_trait]
+impl Aws for Twin {
+    async fn call(&self, scope: &Scope, request: &Request) -> Result<Value, AwsError> {
+        assert_eq!(scope.account, ACCOUNT);
+        assert!(scope.session_policy.contains(&request.operation), "{}", scope.session_policy);
+        let (nth, trouble) = {
+            let mut state = self.held();
+            state.calls.push(request.operation.clone());
+            (state.calls.len(), state.trouble)
+        };
+        // Others run between two calls.
+        tokio::task::yield_now().await;
+        let own = |code: &str| (code.to_owned(), String::new());
+        match trouble {
+            Some(Trouble::DiesAt(at, after)) if nth == at => {
+                if after {
+                    let _ = self.answer(request);
+                }
+                std::future::pending().await
+            }
+            Some(Trouble::Throttles(each)) if nth % each == 0 => {
+                let (code, message) = own("Throttling");
+                Err(AwsError::Throttled { code, message })
+            }
+            Some(Trouble::Vanished) => Err(gone()),
+            Some(Trouble::Denied) if request.operation.starts_with("Put") => {
+                let (code, message) = own("AccessDenied");
+                Err(AwsError::Denied { code, message })
+            }
+            Some(Trouble::QuotaFull) if request.operation.starts_with("Put") => {
+                let (code, message) = own("LimitExceeded");
+                Err(AwsError::Conflict { code, message })
+            }
+            Some(Trouble::Attacker(each)) if nth % each == 0 => {
+                self.held().policies.clear();
+                self.answer(request)
+            }
+            _ => self.answer(request),
+        }
+    }
+}
+
+fn quarantine() -> Action {
+    action(Playbook::QuarantineUserHard, ACCOUNT, "alice")
+}
+
+/// Lives an action to its end, each death followed by another executor.
+async fn live(bench: &Bench, twin: &Arc<Twin>, key: &str) -> Outcome {
+    let mut lives = 1;
+    let mut executor = bench.executor("life-1", Arc::clone(twin) as Arc<dyn Aws>);
+    for _ in 0..300 {
+        let record = bench.record(&executor, key).await;
+        let Some((at, _)) = record.life.due() else {
+            return record.life.outcome().expect("an outcome");
+        };
+        bench.clock.turn_to(at);
+        match tokio::time::timeout(Duration::from_secs(5), executor.step(key)).await {
+            Ok(turn) => {
+                if turn.expect("goes on") == Turn::Elsewhere {
+                    bench.clock.turn_to(record.held_until);
+                }
+            }
+            Err(_) => {
+                lives += 1;
+                executor = bench.executor(&format!("life-{lives}"), Arc::clone(twin) as Arc<dyn Aws>);
+            }
+        }
+    }
+    panic!("no end: {:#?}", bench.record(&executor, key).await.life);
+}
+
+async fn lived(trouble: Option<Trouble>) -> (Arc<Twin>, Bench, Outcome) {
+    let bench = Bench::new().await;
+    let twin = trouble.map_or_else(Arc::default, Twin::with);
+    let executor = bench.executor("admits", Arc::clone(&twin) as Arc<dyn Aws>);
+    let key = bench.approve(&executor, "c1", &quarantine()).await;
+    let outcome = live(&bench, &twin, &key).await;
+    bench.verify_audit().await;
+    assert!(twin.is_clean(), "{trouble:?}");
+    (twin, bench, outcome)
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_dies_at_any_call_is_followed_by_another_who_reads_first() {
+    let (twin, bench, outcome) = lived(None).await;
+    assert_eq!(outcome, Outcome::Undone);
+    assert_eq!((twin.count("PutUserPolicy"), twin.count("DeleteUserPolicy")), (1, 1));
+    let told: Vec<String> = bench.audit().await.into_iter().map(|(what, _)| what).collect();
+    for what in ["approved", "applying", "applied", "verified", "undoing", "undone", "checkpoint"] {
+        assert!(told.iter().any(|told| told == what), "{what}: {told:?}");
+    }
+    let calls = twin.held().calls.len();
+    for at in 1..=calls {
+        for after in [false, true] {
+            let (_, _, outcome) = lived(Some(Trouble::DiesAt(at, after))).await;
+            assert_eq!(outcome, Outcome::Undone, "{at} {after}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_fails_ends_in_an_outcome() {
+    for (trouble, expect) in [
+        (Trouble::Throttles(3), Outcome::Undone),
+        (Trouble::Throttles(1), Outcome::Failed),
+        (Trouble::Vanished, Outcome::Failed),
+        (Trouble::Denied, Outcome::Failed),
+        (Trouble::QuotaFull, Outcome::Undone),
+        (Trouble::Attacker(4), Outcome::Failed),
+        (Trouble::Attacker(12), Outcome::Undone),
+    ] {
+        let (twin, _, outcome) = lived(Some(trouble)).await;
+        assert_eq!(outcome, expect, "{trouble:?}");
+        if trouble == Trouble::QuotaFull {
+            assert_eq!((twin.count("AttachUserPolicy"), twin.count("DetachUserPolicy")), (1, 1));
+        }
+    }
+}
+
+/// Two hundred executors at the same action at the same moment.
+async fn race(bus: Arc<dyn Bus>) {
+    let bench = Bench::on(bus);
+    let twin = Arc::new(Twin::default());
+    let admits = bench.executor("admits", Arc::clone(&twin) as Arc<dyn Aws>);
+    let key = bench.approve(&admits, "c1", &quarantine()).await;
+    let executors: Vec<Arc<Executor>> =
+        (0..200).map(|nth| Arc::new(bench.executor(&format!("e{nth}"), Arc::clone(&twin) as Arc<dyn Aws>))).collect();
+    // Until it is applied: each round is a race for whatever is due.
+    for _ in 0..4 {
+        let racing: Vec<_> = executors
+            .iter()
+            .map(|executor| {
+                let (executor, key) = (Arc::clone(executor), key.clone());
+                tokio::spawn(async move { executor.step(&key).await.expect("goes on") })
+            })
+            .collect();
+        let mut moved = 0;
+        for one in racing {
+            moved += usize::from(one.await.expect("no panic") == Turn::Moved);
+        }
+        assert!(moved <= 4, "{moved}");
+    }
+    let record = bench.record(&admits, &key).await;
+    assert_eq!(record.life.state, State::Applied);
+    assert_eq!((twin.count("PutUserPolicy"), twin.held().twice), (1, 0));
+    bench.verify_audit().await;
+}
+
+#[tokio::test]
+async fn of_two_hundred_executors_one_applies() {
+    let bus = trailwarden_bus::Memory::default();
+    bus.set_up(&Layout::single(TENANT, 4)).await.expect("in memory");
+    race(Arc::new(bus)).await;
+    let nats = Nats::start();
+    let bus = JetStream::connect(Connection { url: nats.url(), tenant: TENANT.to_owned() }).await.expect("connects");
+    // It connects in the background.
+    while bus.ping().await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    bus.set_up(&Layout { stream_bytes_max: 8 << 20, ..Layout::single(TENANT, 4) }).await.expect("set up");
+    race(Arc::new(bus)).await;
+}
+
+#[tokio::test]
+async fn refused_orders_do_nothing_and_are_written_down() {
+    let bench = Bench::new().await;
+    let twin = Arc::new(Twin::default());
+    let executor = bench.executor("one", Arc::clone(&twin) as Arc<dyn Aws>);
+    let proposal = bench.proposal("c1", &quarantine());
+    let good = bench.order(Intent::Approve, "c1", &proposal, "ann");
+    let own = proposal.replace("\"council\"", "\"ann\"");
+    let own_order = bench.order(Intent::Approve, "c1", &own, "ann");
+    let mut forged = bench.sign(&bench.order(Intent::Approve, "c1", &proposal, "ann"));
+    forged.order = forged.order.replace("seen", "sees");
+    let expired = Order {
+        signed_at: bench.clock.now().plus_ms(-APPROVAL_MS - 1),
+        expires_at: bench.clock.now().plus_ms(-1),
+        ..bench.order(Intent::Approve, "c1", &proposal, "ann")
+    };
+    let changed = proposal.replacen("\"UserName\":\"alice\"", "\"UserName\":\"alicf\"", 1);
+    assert_ne!(changed, proposal);
+    let for_changed = bench.order(Intent::Approve, "c1", &changed, "ann");
+    let orders = [
+        (proposal.as_str(), forged, "forged"),
+        (proposal.as_str(), bench.sign(&expired), "stale"),
+        (changed.as_str(), bench.sign(&good), "not the one that ann approved"),
+        (own.as_str(), bench.sign(&own_order), "asked for it"),
+        // What the approver signed is not what this executor would do.
+        (changed.as_str(), bench.sign(&for_changed), "not those that this executor would make"),
+    ];
+    for (text, signed, why) in orders {
+        let message = bench.send("c1", text, signed).await;
+        executor.take(&message).await.expect("taken");
+        let (what, detail) = bench.audit().await.pop().expect("an entry");
+        assert_eq!(what, "refused", "{why}");
+        assert!(detail.contains(why), "{detail}");
+    }
+    assert_eq!(executor.next_due(), None);
+
+    // Taken once; the same message again is no second order, the same order in a second message is one replayed.
+    let again = bench.order(Intent::Approve, "c1", &proposal, "bob");
+    let first = bench.send("c1", &proposal, bench.sign(&again)).await;
+    executor.take(&first).await.expect("taken");
+    assert!(executor.next_due().is_some());
+    let second = bench.send("c1", &proposal, bench.sign(&again)).await;
+    executor.take(&second).await.expect("taken");
+    let (what, detail) = bench.audit().await.pop().expect("an entry");
+    assert_eq!((what.as_str(), detail.contains("taken before")), ("refused", true), "{detail}");
+    bench.verify_audit().await;
+    assert_eq!(twin.count("PutUserPolicy"), 0);
+}
+
+#[tokio::test]
+async fn two_persons_a_denial_and_an_order_to_undo() {
+    let bench = Bench::new().await;
+    let twin = Arc::new(Twin::default());
+    let mut settings = bench.settings("one");
+    settings.limits.protected.insert("alice".to_owned());
+    let executor = bench.executor_with(settings, Arc::clone(&twin) as Arc<dyn Aws>);
+    let proposal = bench.proposal("c1", &quarantine());
+    let send = async |intent, who: &str| {
+        let signed = bench.sign(&bench.order(intent, "c1", &proposal, who));
+        let message = bench.send("c1", &proposal, signed).await;
+        executor.take(&message).await.expect("taken");
+        bench.audit().await.pop().expect("an entry")
+    };
+    // Alice is protected: one person is not enough.
+    assert!(send(Intent::Approve, "ann").await.1.contains("two persons"));
+    assert!(executor.next_due().is_none());
+    assert_eq!(send(Intent::Deny, "bob").await.0, "denied");
+    let (what, detail) = send(Intent::Approve, "ann").await;
+    assert_eq!((what.as_str(), detail.contains("bob denied it")), ("refused", true), "{detail}");
+
+    let free = bench.executor("two", Arc::clone(&twin) as Arc<dyn Aws>);
+    let key = bench.approve(&free, "c2", &quarantine()).await;
+    free.step(&key).await.expect("captured");
+    free.step(&key).await.expect("applied");
+    let undo = bench.sign(&bench.order(Intent::Undo, "c2", "", "bob"));
+    let message = bench.send("c2", "", undo).await;
+    free.take(&message).await.expect("taken");
+    let due = bench.record(&free, &key).await.life.due().expect("due");
+    assert_eq!(due.1, Work::Undo);
+    bench.clock.turn_to(due.0.plus_ms(SECOND_MS));
+    free.step(&key).await.expect("undone");
+    free.step(&key).await.expect("checked");
+    assert_eq!(bench.record(&free, &key).await.life.outcome(), Some(Outcome::Undone));
+    assert!(twin.is_clean());
+    bench.verify_audit().await;
+}

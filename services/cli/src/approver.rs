@@ -1,0 +1,246 @@
+//! What an approver does: makes a key, sees the exact calls of a plan, and signs an order about them.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Subcommand};
+use trailwarden_core::plan::{Action, Tier};
+use trailwarden_core::resource::Resource;
+use trailwarden_core::response::approval::{
+    APPROVAL_MS, Approver, Intent, Order, PROPOSAL_BYTES_MAX, Proposal, ProposedStep, Registry, SignedOrder,
+};
+use trailwarden_core::response::digest;
+use trailwarden_core::time::{HOUR_MS, Timestamp};
+use trailwarden_playbooks::keys::{SigningKey, random_hex};
+use trailwarden_playbooks::{CaseContext, Undo, calls, cli_text};
+
+use crate::command::{print, tell};
+use crate::line::Line;
+use crate::untrusted::visible;
+
+/// Bytes of a file with keys or approvers.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+const NONCE_BYTES: usize = 16;
+/// Characters of one shown call.
+const CALL_CHARS_MAX: usize = 8_000;
+
+#[derive(Clone, Debug, Subcommand)]
+pub enum ApproverCommand {
+    /// Make a key for an approver or for the executor: the private key goes to a file, the public one is printed
+    Keygen {
+        /// Where to write the private key; must not exist
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// Whose it is
+        #[arg(long, value_name = "NAME")]
+        name: String,
+        /// What they may approve; may be given several times
+        #[arg(long = "tier", value_name = "TIER", value_parser = tier, default_values = ["T1", "T2"])]
+        tiers: Vec<Tier>,
+    },
+}
+
+fn tier(text: &str) -> Result<Tier, String> {
+    match text {
+        "T0" => Ok(Tier::T0),
+        "T1" => Ok(Tier::T1),
+        "T2" => Ok(Tier::T2),
+        "T3" => Ok(Tier::T3),
+        _ => Err("a tier is T0, T1, T2 or T3".to_owned()),
+    }
+}
+
+/// Whose order it is, and why.
+#[derive(Clone, Debug, Args)]
+pub struct Signing {
+    /// Your private key, as `approver keygen` wrote it
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
+    /// Your name among the approvers
+    #[arg(long, value_name = "NAME")]
+    pub approver: String,
+    /// Why, in a few words; it is written to the audit log
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+}
+
+/// Makes a key.
+pub fn run(command: &ApproverCommand) -> Result<ExitCode> {
+    let ApproverCommand::Keygen { out, name, tiers } = command;
+    let (text, key) = SigningKey::generate()?;
+    let approver = Approver { name: name.clone(), public_key: key.public(), tiers: tiers.iter().copied().collect() };
+    Registry::new(vec![approver.clone()]).map_err(anyhow::Error::msg)?;
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(out).with_context(|| format!("cannot make {}", out.display()))?;
+    file.write_all(text.as_bytes()).with_context(|| format!("cannot write {}", out.display()))?;
+    // A line of the file that `executor.approvers` names.
+    print(&format!("{}\n", serde_json::to_string(&approver)?))?;
+    tell(&format!(
+        "the private key is in {}; the line above goes to the file that `executor.approvers` names\n",
+        out.display()
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A small file, whole.
+pub fn read(path: &Path) -> Result<String> {
+    let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut text = String::new();
+    #[expect(clippy::disallowed_methods, reason = "bounded by `take`")]
+    file.take(FILE_BYTES_MAX).read_to_string(&mut text).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(text)
+}
+
+/// The approvers of a file: a line of JSON each, as `approver keygen` prints it.
+pub fn registry(path: &Path) -> Result<Registry> {
+    let text = read(path)?;
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let approvers = lines.map(|line| {
+        serde_json::from_str::<Approver>(line).with_context(|| format!("an approver of {}", path.display()))
+    });
+    Registry::new(approvers.collect::<Result<_>>()?).map_err(anyhow::Error::msg)
+}
+
+/// The text of a proposal for the steps of a case's plan whose places are asked for (from 1; all without any).
+pub fn proposal(tenant: &str, case: &str, line: &str, steps: &[usize], lease_h: u32, now: Timestamp) -> Result<String> {
+    let line = Line::read(line.as_bytes()).context("the case's plan")?;
+    let wanted: BTreeSet<usize> = steps.iter().copied().collect();
+    if let Some(beyond) = wanted.iter().find(|nth| **nth == 0 || **nth > line.plan.len()) {
+        bail!("the plan has {} steps, and none is number {beyond}", line.plan.len());
+    }
+    let mut proposed = Vec::new();
+    for (at, step) in line.plan.into_iter().enumerate() {
+        if !wanted.is_empty() && !wanted.contains(&(at + 1)) {
+            continue;
+        }
+        let (Some(playbook), Some(kind)) = (step.known(), step.target_kind) else {
+            bail!("this version has no playbook {}", visible(&step.playbook, 64));
+        };
+        let target = Resource {
+            kind,
+            account: step.account.into_owned(),
+            region: step.region.into_owned(),
+            id: step.target.into_owned(),
+            created: false,
+        };
+        let action = Action { owner: step.owner.map(Cow::into_owned), ..Action::proposed(playbook, target) };
+        let spelled = calls(&action, &CaseContext { case_id: case, reference_time: now });
+        proposed.push(ProposedStep { action, spelled: serde_json::to_value(&spelled)? });
+    }
+    if proposed.is_empty() {
+        bail!("the case has no plan");
+    }
+    let proposal = Proposal {
+        tenant: tenant.to_owned(),
+        case: case.to_owned(),
+        requester: "council".to_owned(),
+        reference_time: now,
+        lease_ms: i64::from(lease_h) * HOUR_MS,
+        steps: proposed,
+    };
+    Ok(serde_json::to_string(&proposal)?)
+}
+
+/// Shows the exact calls of a proposal.
+pub fn show(text: &str) -> Result<()> {
+    if text.len() > PROPOSAL_BYTES_MAX {
+        bail!("the proposal is too long");
+    }
+    let proposal: Proposal = serde_json::from_str(text).context("the proposal")?;
+    let context = CaseContext { case_id: &proposal.case, reference_time: proposal.reference_time };
+    for (at, proposed) in proposal.steps.iter().enumerate() {
+        let step = calls(&proposed.action, &context);
+        if serde_json::to_value(&step)? != proposed.spelled {
+            bail!("step {} is not what this version would do; who made the proposal runs another", at + 1);
+        }
+        let target = &proposed.action.target;
+        let playbook = proposed.action.playbook;
+        let what = format!("{} on {} of account {}", playbook.as_str(), target.id, target.account);
+        tell(&format!("{}. {} ({:?})\n", at + 1, visible(&what, 400), playbook.tier()));
+        let show = |title: &str, calls: &[trailwarden_playbooks::Call]| {
+            for (nth, call) in calls.iter().enumerate() {
+                let title = if nth == 0 { title } else { "" };
+                tell(&format!("   {title:<7} {}\n", visible(&cli_text(call), CALL_CHARS_MAX)));
+            }
+        };
+        show("reads", &step.captured_first);
+        show("calls", &step.calls);
+        match &step.undo {
+            Undo::Calls(undo) => show("undo", undo),
+            Undo::Words(words) => tell(&format!("   undo    {words}\n")),
+        }
+        tell(&format!("   affects {}\n", step.blast_radius));
+        for note in &step.notes {
+            tell(&format!("   note    {note}\n"));
+        }
+    }
+    Ok(())
+}
+
+/// Signs an order.
+pub fn sign(
+    signing: &Signing,
+    intent: Intent,
+    tenant: &str,
+    case: &str,
+    proposal: &str,
+    now: Timestamp,
+) -> Result<SignedOrder> {
+    let key = SigningKey::read(&read(&signing.key)?)?;
+    let order = Order {
+        intent,
+        tenant: tenant.to_owned(),
+        case: case.to_owned(),
+        proposal: if proposal.is_empty() { String::new() } else { digest(proposal.as_bytes()) },
+        approver: signing.approver.clone(),
+        reason: signing.reason.clone(),
+        signed_at: now,
+        expires_at: now.plus_ms(APPROVAL_MS),
+        nonce: random_hex(NONCE_BYTES)?,
+    };
+    Ok(key.sign(&order))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINE: &str = r#"{"case_id":"c1","plan":[{"playbook":"quarantine_user_hard","target":"alice","kind":"user","account":"111122223333","region":"","tier":"T2","mode":"dry_run","calls":[]},{"playbook":"tag_and_notify","target":"deploy","kind":"role","account":"111122223333","region":"","tier":"T0","mode":"dry_run","calls":[]}]}"#;
+
+    #[test]
+    fn a_plan_becomes_a_proposal_of_the_steps_that_are_asked_for() {
+        let now = Timestamp::from_millis(1_700_000_000_000);
+        let of = |steps: &[usize]| proposal("default", "c1", LINE, steps, 24, now);
+        let all: Proposal = serde_json::from_str(&of(&[]).expect("a proposal")).expect("JSON");
+        assert_eq!(all.steps.len(), 2);
+        let second: Proposal = serde_json::from_str(&of(&[2]).expect("a proposal")).expect("JSON");
+        assert_eq!(second.steps[0].action.playbook, Playbook::TagRole);
+        for steps in [&[0][..], &[3]] {
+            assert!(of(steps).is_err());
+        }
+        assert!(proposal("default", "c1", "{}", &[], 24, now).is_err());
+        assert!(show(&of(&[]).expect("a proposal")).is_ok());
+        assert!(show(&of(&[]).expect("a proposal").replacen("UserName", "RoleName", 1)).is_err());
+    }
+
+    #[test]
+    fn a_key_is_made_once_and_signs() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let out = folder.path().join("ann.key");
+        let keygen = ApproverCommand::Keygen { out: out.clone(), name: "ann".to_owned(), tiers: vec![Tier::T2] };
+        run(&keygen).expect("a key");
+        assert!(run(&keygen).is_err(), "it is not written over");
+        let signing = Signing { key: out, approver: "ann".to_owned(), reason: "seen".to_owned() };
+        let signed = sign(&signing, Intent::Undo, "default", "c1", "", Timestamp::from_millis(0)).expect("an order");
+        assert!(signed.order.contains("\"undo\""));
+        assert_eq!(signed.signature.len(), 128);
+    }
+}

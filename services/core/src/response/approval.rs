@@ -1,0 +1,342 @@
+//! Who may allow what. An order is a short text that an approver signs; the gate alone turns a proposal and its orders into
+//! an [`Approved`], and nothing else can make one.
+//!
+//! The arithmetic of signatures is not core's: whoever calls hands in a [`Verify`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{digest, unhex};
+use crate::plan::{Action, Tier};
+use crate::time::{MINUTE_MS, Timestamp};
+
+/// How long an approval holds.
+pub const APPROVAL_MS: i64 = 30 * MINUTE_MS;
+/// How far the clock of an approver may be ahead.
+const CLOCK_SKEW_MS: i64 = MINUTE_MS;
+/// Bytes of an order; its longest part is the reason.
+pub const ORDER_BYTES_MAX: usize = 4_096;
+/// Bytes of a proposal, all its calls included.
+pub const PROPOSAL_BYTES_MAX: usize = 256 * 1_024;
+/// Steps of one proposal.
+pub const STEPS_MAX: usize = 16;
+/// What is signed begins so, that a signature over something else cannot pass for one.
+const SIGNED_PREFIX: &[u8] = b"trailwarden order v1\n";
+
+/// What is proposed, as people see it before they sign: the exact calls stand in it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Proposal {
+    pub tenant: String,
+    pub case: String,
+    /// Who asks: `council`, or a person; never its approver.
+    pub requester: String,
+    /// Sessions issued before this are revoked.
+    pub reference_time: Timestamp,
+    /// How long each step stands before it is undone by itself, unless the lease is renewed.
+    pub lease_ms: i64,
+    pub steps: Vec<ProposedStep>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProposedStep {
+    pub action: Action,
+    /// The step spelled out: calls, captures, checks and undo. What is executed is this and nothing else.
+    pub spelled: Value,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Intent {
+    Approve,
+    Deny,
+    Undo,
+    Renew,
+}
+
+/// What an approver signs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Order {
+    pub intent: Intent,
+    pub tenant: String,
+    pub case: String,
+    /// sha256 of the proposal's text.
+    pub proposal: String,
+    pub approver: String,
+    pub reason: String,
+    pub signed_at: Timestamp,
+    /// At most [`APPROVAL_MS`] later.
+    pub expires_at: Timestamp,
+    /// Chosen anew for each order; one is taken once.
+    pub nonce: String,
+}
+
+/// An order's text and its signature in hexadecimal digits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignedOrder {
+    pub order: String,
+    pub signature: String,
+}
+
+/// A signed order on its way to whoever executes, with the proposal that it is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Submitted {
+    /// The proposal's text, byte for byte as it was signed; empty with orders that need none.
+    #[serde(default)]
+    pub proposal: String,
+    pub signed: SignedOrder,
+}
+
+impl Order {
+    /// The text to sign and the bytes that the signature is over.
+    pub fn to_sign(&self) -> (String, Vec<u8>) {
+        // A struct of texts and numbers is always JSON.
+        let text = serde_json::to_string(self).unwrap_or_default();
+        let bytes = signed_bytes(&text);
+        (text, bytes)
+    }
+}
+
+fn signed_bytes(text: &str) -> Vec<u8> {
+    [SIGNED_PREFIX, text.as_bytes()].concat()
+}
+
+/// Checks an Ed25519 signature.
+pub trait Verify {
+    fn verify(&self, public_key: &[u8], message: &[u8], signature: &[u8]) -> bool;
+}
+
+/// A person who may approve.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Approver {
+    pub name: String,
+    /// Ed25519, 64 hexadecimal digits.
+    pub public_key: String,
+    pub tiers: BTreeSet<Tier>,
+}
+
+/// The approvers by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Registry(BTreeMap<String, Approver>);
+
+impl Registry {
+    /// # Errors
+    /// In words: a name or a key that two have, or a key that is none. One key under two names would be two persons.
+    pub fn new(approvers: Vec<Approver>) -> Result<Self, String> {
+        let mut keys = BTreeSet::new();
+        let mut by_name = BTreeMap::new();
+        for approver in approvers {
+            let name = approver.name.clone();
+            let key = unhex(&approver.public_key).filter(|key| key.len() == 32);
+            let Some(key) = key else {
+                return Err(format!("the public key of {name} is not 64 hexadecimal digits"));
+            };
+            if name.is_empty() || name.len() > 128 || name == AUTOMATIC {
+                return Err(format!("{name:?} is no name for an approver"));
+            }
+            if !keys.insert(key) {
+                return Err(format!("{name} has a key that another approver has too"));
+            }
+            if by_name.insert(name.clone(), approver).is_some() {
+                return Err(format!("two approvers are called {name}"));
+            }
+        }
+        Ok(Self(by_name))
+    }
+}
+
+/// Stands where approvers stand for a step that needs none.
+pub const AUTOMATIC: &str = "automatic";
+
+/// Why the gate does not open. Each is written to the audit log.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    #[error("it cannot be read: {0}")]
+    Malformed(String),
+    #[error("{0} is not among the approvers")]
+    Unknown(String),
+    #[error("the signature of {0} is forged")]
+    Forged(String),
+    #[error("the order of {0} is not for this tenant or case")]
+    Elsewhere(String),
+    #[error("the order of {0} is stale")]
+    Stale(String),
+    #[error("the order of {0} is from the future")]
+    Early(String),
+    #[error("the order of {0} was taken before")]
+    Replayed(String),
+    #[error("the plan is not the one that {0} approved")]
+    Changed(String),
+    #[error("{0} asked for it and cannot approve it")]
+    SelfApproved(String),
+    #[error("{approver} may not approve {tier:?}")]
+    Beyond { approver: String, tier: Tier },
+    /// Not an offence: others have to agree as well.
+    #[error("{have} of {need} approvers agreed")]
+    Missing { have: usize, need: usize },
+    #[error("{0} denied it")]
+    Denied(String),
+}
+
+impl Refusal {
+    /// Whether it only waits for somebody else.
+    pub fn is_waiting(&self) -> bool {
+        matches!(self, Self::Missing { .. })
+    }
+}
+
+/// Something that was agreed to. Only [`Gate`] makes one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Approved<T> {
+    inner: T,
+    approvers: Vec<String>,
+    nonces: Vec<String>,
+}
+
+impl<T> Approved<T> {
+    pub fn get(&self) -> &T {
+        &self.inner
+    }
+
+    /// Who agreed; none for what needs nobody.
+    pub fn approvers(&self) -> &[String] {
+        &self.approvers
+    }
+
+    /// To be kept for as long as orders hold, so that none is taken twice.
+    pub fn nonces(&self) -> &[String] {
+        &self.nonces
+    }
+}
+
+/// What the gate knows.
+#[derive(Clone, Copy)]
+pub struct Gate<'a> {
+    pub tenant: &'a str,
+    pub registry: &'a Registry,
+    pub verify: &'a dyn Verify,
+    /// Nonces that were taken.
+    pub used: &'a BTreeSet<String>,
+    pub now: Timestamp,
+}
+
+impl Gate<'_> {
+    /// Opens for a proposal that enough of the right persons approved, or that needs nobody: all of T0, and all up to T1
+    /// under the two-key rule (`two_key`: two independent kinds of evidence carry the verdict).
+    ///
+    /// # Errors
+    /// The first thing that is wrong; [`Refusal::Missing`] when nothing is but more have to agree.
+    pub fn admit(&self, text: &str, orders: &[SignedOrder], two_key: bool) -> Result<Approved<Proposal>, Refusal> {
+        let proposal = self.proposal(text)?;
+        let tier = proposal.steps.iter().map(|step| step.action.tier.max(step.action.playbook.tier())).max();
+        let tier = tier.unwrap_or(Tier::T3);
+        let need = match tier {
+            Tier::T0 => 0,
+            Tier::T1 => usize::from(!two_key),
+            Tier::T2 => 1,
+            Tier::T3 => 2,
+        };
+        let own = digest(text.as_bytes());
+        let (mut approvers, mut nonces) = (BTreeSet::new(), Vec::new());
+        for signed in orders {
+            let (order, approver) = self.order(signed, &proposal.case)?;
+            match order.intent {
+                Intent::Approve => {}
+                Intent::Deny => return Err(Refusal::Denied(order.approver)),
+                Intent::Undo | Intent::Renew => continue,
+            }
+            if order.proposal != own {
+                return Err(Refusal::Changed(order.approver));
+            }
+            if order.approver == proposal.requester {
+                return Err(Refusal::SelfApproved(order.approver));
+            }
+            if !approver.tiers.contains(&tier) {
+                return Err(Refusal::Beyond { approver: order.approver, tier });
+            }
+            if nonces.contains(&order.nonce) {
+                return Err(Refusal::Replayed(order.approver));
+            }
+            nonces.push(order.nonce);
+            approvers.insert(order.approver);
+        }
+        if approvers.len() < need {
+            return Err(Refusal::Missing { have: approvers.len(), need });
+        }
+        Ok(Approved { inner: proposal, approvers: approvers.into_iter().collect(), nonces })
+    }
+
+    /// Checks one order that stands by itself, such as one to undo: any approver may bring back what was.
+    ///
+    /// # Errors
+    /// As [`Self::admit`].
+    pub fn command(&self, signed: &SignedOrder, case: &str, intent: Intent) -> Result<Approved<Order>, Refusal> {
+        let (order, _) = self.order(signed, case)?;
+        if order.intent != intent || intent == Intent::Approve {
+            return Err(Refusal::Malformed("it orders something else".to_owned()));
+        }
+        let (approvers, nonces) = (vec![order.approver.clone()], vec![order.nonce.clone()]);
+        Ok(Approved { inner: order, approvers, nonces })
+    }
+
+    fn proposal(&self, text: &str) -> Result<Proposal, Refusal> {
+        if text.len() > PROPOSAL_BYTES_MAX {
+            return Err(Refusal::Malformed("the proposal is too long".to_owned()));
+        }
+        let read = serde_json::from_str::<Proposal>(text);
+        let proposal = read.map_err(|error| Refusal::Malformed(format!("the proposal: {error}")))?;
+        if proposal.tenant != self.tenant {
+            return Err(Refusal::Elsewhere(proposal.requester));
+        }
+        if proposal.steps.is_empty() || proposal.steps.len() > STEPS_MAX || proposal.lease_ms <= 0 {
+            return Err(Refusal::Malformed("the proposal's steps or lease".to_owned()));
+        }
+        Ok(proposal)
+    }
+
+    fn order(&self, signed: &SignedOrder, case: &str) -> Result<(Order, &Approver), Refusal> {
+        if signed.order.len() > ORDER_BYTES_MAX {
+            return Err(Refusal::Malformed("the order is too long".to_owned()));
+        }
+        let read = serde_json::from_str::<Order>(&signed.order);
+        let order = read.map_err(|error| Refusal::Malformed(format!("the order: {error}")))?;
+        let who = || order.approver.clone();
+        let approver = self.registry.0.get(&order.approver).ok_or_else(|| Refusal::Unknown(who()))?;
+        let (key, signature) = (unhex(&approver.public_key), unhex(&signed.signature));
+        let (Some(key), Some(signature)) = (key, signature) else {
+            return Err(Refusal::Forged(who()));
+        };
+        if !self.verify.verify(&key, &signed_bytes(&signed.order), &signature) {
+            return Err(Refusal::Forged(who()));
+        }
+        if order.tenant != self.tenant || order.case != case {
+            return Err(Refusal::Elsewhere(who()));
+        }
+        let lasts_ms = order.expires_at.since_ms(order.signed_at);
+        if order.expires_at.since_ms(self.now) <= 0 || lasts_ms > APPROVAL_MS {
+            return Err(Refusal::Stale(who()));
+        }
+        if order.signed_at.since_ms(self.now) > CLOCK_SKEW_MS {
+            return Err(Refusal::Early(who()));
+        }
+        if order.nonce.len() < 16 || order.nonce.len() > 64 || !order.nonce.bytes().all(|b| b.is_ascii_alphanumeric()) {
+            return Err(Refusal::Malformed("the order's nonce".to_owned()));
+        }
+        if self.used.contains(&order.nonce) {
+            return Err(Refusal::Replayed(who()));
+        }
+        Ok((order, approver))
+    }
+}
+
+#[cfg(test)]
+#[path = "approval_tests.rs"]
+mod tests;
