@@ -228,7 +228,8 @@ mod tests {
 
     #[test]
     fn what_models_said_is_found_behind_what_people_said_since() {
-        let said = Transcript { version: 1, evidence_digest: "e".into(), calls: Vec::new() };
+        let said =
+            Transcript { version: 1, evidence_digest: "e".into(), prompts_digest: String::new(), calls: Vec::new() };
         let wire = to_wire(Counting.judge(case("a", &["x"])), Some(&said), CaseState::Open, 1);
         let mut history = History::default();
         assert_eq!(history.transcript(), "");

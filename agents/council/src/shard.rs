@@ -309,7 +309,14 @@ mod tests {
         let rules = Arc::new(RuleSet::load(&[]).expect("no rules are rules"));
         let bench = |terms, verdict| {
             let (logs, rules, stop) = (logs.clone(), rules.clone(), CancellationToken::new());
-            Bench { judge: Arc::new(Under(terms, verdict)), logs, rules, panel: None, stop }
+            Bench {
+                judge: Arc::new(Under(terms, verdict)),
+                logs,
+                rules,
+                panel: None,
+                stop,
+                metrics: Metrics::nowhere(),
+            }
         };
         let first = bench("by hand", Verdict::Suspicious);
         assert!(matches!(first.enter(&brief(1, &["x"])).await, Ok(Some(Logged::Appended(_)))));

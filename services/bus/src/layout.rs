@@ -35,7 +35,7 @@ pub enum Stream {
 }
 
 impl Stream {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Activity,
         Self::Backfill,
         Self::Feature,

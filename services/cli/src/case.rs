@@ -170,7 +170,7 @@ pub fn run(
             command => {
                 let desk = Desk { tenant: config.run.tenant, now: surroundings.now };
                 ask(command, council, &desk, format).await
-            },
+            }
         }
     })
 }

@@ -62,11 +62,6 @@ impl Moto {
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
 
-    /// `http://127.0.0.1:5000`.
-    pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
-    }
-
     /// Asks a service that speaks the query protocol, with a form; what it answers.
     ///
     /// # Panics

@@ -52,6 +52,7 @@ async fn lived(bus: &Memory, judge: Arc<Keeping>, panel: Panel) -> String {
         clock: Arc::new(|| Timestamp::from_millis(77)),
         readiness: readiness.clone(),
         metrics: telemetry.metrics().clone(),
+        roster: Roster::new(telemetry.metrics().clone()),
     };
     let config = Config { tenant: "default".into(), partitions: PARTITIONS, cases: case::Limits::default() };
     let ended = tokio::spawn(run(config, deps, shutdown.clone()));

@@ -9,11 +9,11 @@ use reqwest::redirect::{Attempt, Policy};
 use reqwest::{Client, StatusCode, Url};
 use ring::digest::{Context, SHA256};
 use ring::rand::{SecureRandom, SystemRandom};
+use trailwarden_runtime::quoted::quoted;
+use trailwarden_runtime::sigv4::hex;
+use trailwarden_runtime::transport::{cause, is_loopback};
 
 use crate::Error;
-use crate::error::quoted;
-use crate::sigv4::hex;
-use crate::transport::{cause, is_loopback};
 
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// Between two pieces.

@@ -5,7 +5,9 @@ use crate::feature::Feature;
 use crate::level::{Severity, Verdict};
 use crate::negotiation::group::Group;
 use crate::negotiation::predicate::Predicate;
-use crate::negotiation::said::{Change, Counterfactual, Deeds, Hold, Measured, Place, Rests, Said, Subject, Summary, Told};
+use crate::negotiation::said::{
+    Change, Counterfactual, Deeds, Hold, Measured, Place, Rests, Said, Subject, Summary, Told,
+};
 use crate::negotiation::unusual::Way;
 use crate::negotiation::{Role, Route, rebuttal};
 

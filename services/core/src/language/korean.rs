@@ -7,7 +7,9 @@ use crate::feature::Feature;
 use crate::level::{Severity, Verdict};
 use crate::negotiation::group::Group;
 use crate::negotiation::predicate::Predicate;
-use crate::negotiation::said::{Change, Counterfactual, Deeds, Hold, Measured, Place, Rests, Said, Subject, Summary, Told};
+use crate::negotiation::said::{
+    Change, Counterfactual, Deeds, Hold, Measured, Place, Rests, Said, Subject, Summary, Told,
+};
 use crate::negotiation::unusual::Way;
 use crate::negotiation::{Role, Route};
 
@@ -191,7 +193,7 @@ pub(super) fn counterfactual(found: &Counterfactual) -> String {
         }
     };
     let severity = with(self::severity(*severity), Particle::Subject);
-    format!("{change} 판정은 ‘{}’, 심각도는 {severity} 되었을 것입니다.", self::verdict(verdict))
+    format!("{change} 판정은 ‘{}’, 심각도는 {severity} 되었을 것입니다.", self::verdict(*verdict))
 }
 
 pub(super) fn group(group: Group) -> &'static str {

@@ -119,9 +119,7 @@ fn a_low_case_closes_only_under_a_bound_and_never_with_hidden_instructions() {
     let mut scene = single(Caller::Mfa, Low);
     let open = scene.judged();
     assert_eq!(open.verdict, Insufficient);
-    assert!(
-        matches!(&open.route, Route::Person { why } if why == &[Hold::NothingCloses { rests: Rests::Unlabelled }])
-    );
+    assert!(matches!(&open.route, Route::Person { why } if why == &[Hold::NothingCloses { rests: Rests::Unlabelled }]));
     scene.bounds = Bounds { close_up_to: Some(0.10), ..Bounds::default() };
     let closed = scene.judged();
     assert_eq!((closed.verdict, &closed.route), (Benign, &Route::Closed));

@@ -21,6 +21,7 @@ use super::fixtures::{Scene, VOCABULARY, resource, user};
 use super::invariant_tests::{any_scene, floor, missing};
 use super::pool::{CAPS, Prior, sigmoid};
 use super::{Bounds, Brain, Handles, Judgement, Negotiation, Role, Route, freeze, response};
+use crate::language::Language;
 use crate::level::{Severity, Verdict};
 use crate::plan::Tier;
 use crate::resource::ResourceKind;
@@ -197,7 +198,8 @@ fn targets_are_in_evidence(scene: &Scene, judgement: &Judgement) -> bool {
     let actions = &judgement.plan.actions;
     let fits =
         actions.iter().all(|action| is_known(&action.target.id) && action.target.kind == action.playbook.target_kind());
-    fits && actions.len() <= response::ACTIONS_MAX && judgement.summary.chars().all(|c| !c.is_control())
+    let mut told = Language::ALL.iter().map(|language| language.summary(&judgement.summary));
+    fits && actions.len() <= response::ACTIONS_MAX && told.all(|text| !text.contains(char::is_control))
 }
 
 /// Written anew from NEGOTIATION.md, section 7.

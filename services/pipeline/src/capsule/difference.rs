@@ -7,6 +7,8 @@ use std::fmt;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
+use trailwarden_core::language::Language;
+use trailwarden_core::negotiation::said::Said;
 
 use super::Outcome;
 
@@ -250,8 +252,12 @@ fn judged(was: &str, is: &str) -> Vec<Difference> {
 fn claims(was: &Value, is: &Value) -> Vec<String> {
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let (before, now) = (list(was), list(is));
-    let text = |reason: &Value| reason["text"].as_str().unwrap_or_default().to_owned();
-    let named = |reason: &Value| format!("claim {}", quoted(&reason["text"]));
+    let text = |reason: &Value| match Said::deserialize(&reason["said"]) {
+        Ok(said) => Language::English.reason(&said),
+        // Of another version.
+        Err(_) => reason["said"].to_string(),
+    };
+    let named = |reason: &Value| format!("claim {}", quoted(&Value::String(text(reason))));
     let mut found = Vec::new();
     for reason in &before {
         match now.iter().find(|other| text(other) == text(reason)) {
