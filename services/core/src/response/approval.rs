@@ -108,7 +108,7 @@ fn signed_bytes(text: &str) -> Vec<u8> {
 }
 
 /// Checks an Ed25519 signature.
-pub trait Verify {
+pub trait Verify: Sync {
     fn verify(&self, public_key: &[u8], message: &[u8], signature: &[u8]) -> bool;
 }
 
