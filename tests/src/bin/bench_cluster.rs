@@ -18,6 +18,9 @@ use trailwarden_tests::cluster::{
     whole,
 };
 
+/// How many times the events that are measured go before them: until then indices, caches and allocators fill up to their
+/// bounds.
+const PAST: u64 = 3;
 /// Events a second at which latency is measured.
 const PACE: usize = 3_000;
 const PACED_S: usize = 20;
@@ -50,16 +53,16 @@ fn main() {
     println!("{}", serde_json::Value::Object(figures));
 }
 
-/// A deployment fed as fast as it takes events, then at a fixed pace. Before what is measured goes as much again of the same
-/// organisation's past, so that most of what there is to know of it is known. How much is learned meanwhile shows in the bytes
+/// A deployment fed as fast as it takes events, then at a fixed pace. Before what is measured goes [`PAST`] times as much of the
+/// same organisation's past, so that most of what there is to know of it is known. How much is learned meanwhile shows in the bytes
 /// of the epoch.
 async fn flow(events: u64) -> Figures {
     let folder = tempfile::tempdir().unwrap();
-    let mut settings = Settings::new(2 * events + (PACE * PACED_S) as u64, 42);
+    let mut settings = Settings::new((PAST + 1) * events + (PACE * PACED_S) as u64, 42);
     settings.setting = Setting::Hard;
     generate(&settings, folder.path()).unwrap();
     let records = records_below(&folder.path().join("AWSLogs"));
-    let (past, rest) = records.split_at(events as usize);
+    let (past, rest) = records.split_at((PAST * events) as usize);
     let (bulk, paced) = rest.split_at(events as usize);
 
     let servers = Servers { stream_bytes_max: 2 << 30, flush_s: 60, ..Servers::default() };
