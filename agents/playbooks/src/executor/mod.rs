@@ -34,6 +34,7 @@ use perform::{Held, Performance};
 
 pub use audit::{AuditError, Verified, verify_audit, verify_lines};
 pub use orders::LEASE_MS_MAX;
+pub(crate) use perform::unbuilt;
 pub use record::Record;
 pub use service::{Config, Deps, consumer, run};
 

@@ -16,6 +16,7 @@ use trailwarden_playbooks::executor::{Executor, Turn};
 use trailwarden_servers::Nats;
 
 use crate::bench::{ACCOUNT, Bench, TENANT, action};
+use crate::mortal::Mortal;
 
 /// Users' inline policies, and what goes wrong.
 #[derive(Default)]
@@ -38,6 +39,8 @@ enum Trouble {
     /// Each n-th call is throttled.
     Throttles(usize),
     Vanished,
+    /// The user is deleted before the n-th call, and all that hangs on it.
+    VanishesAt(usize),
     Denied,
     /// The quota for inline policies is full.
     QuotaFull,
@@ -123,6 +126,10 @@ impl Aws for Twin {
                 Err(AwsError::Throttled { code, message })
             }
             Some(Trouble::Vanished) => Err(gone()),
+            Some(Trouble::VanishesAt(at)) if nth >= at => {
+                self.held().policies.clear();
+                Err(gone())
+            }
             Some(Trouble::Denied) if request.operation.starts_with("Put") => {
                 let (code, message) = own("AccessDenied");
                 Err(AwsError::Denied { code, message })
@@ -208,6 +215,8 @@ async fn what_fails_ends_in_an_outcome() {
         (Trouble::QuotaFull, Outcome::Undone),
         (Trouble::Attacker(4), Outcome::Failed),
         (Trouble::Attacker(12), Outcome::Undone),
+        (Trouble::VanishesAt(2), Outcome::Failed),
+        (Trouble::VanishesAt(4), Outcome::Failed),
     ] {
         let (twin, _, outcome) = lived(Some(trouble)).await;
         assert_eq!(outcome, expect, "{trouble:?}");
@@ -217,14 +226,66 @@ async fn what_fails_ends_in_an_outcome() {
     }
 }
 
-/// Two hundred executors at the same action at the same moment.
+/// An order that is taken and lived by a process that dies at the n-th message it stores; whether it came to that.
+async fn dies_at_message(nth: usize, after: bool) -> bool {
+    let bench = Bench::new().await;
+    let twin = Arc::new(Twin::default());
+    let mortal = Mortal::new(Arc::clone(&bench.bus), nth, after);
+    let doomed = bench.executor_on(mortal.clone(), "doomed", Arc::clone(&twin) as Arc<dyn Aws>);
+    let proposal = bench.proposal("c1", &quarantine());
+    let message = bench.send("c1", &proposal, bench.sign(&bench.order(Intent::Approve, "c1", &proposal, "ann"))).await;
+    let key = trailwarden_core::response::idempotency_key("c1", &quarantine());
+    let patience = Duration::from_secs(5);
+    if tokio::time::timeout(patience, doomed.take(&message)).await.is_err() {
+        // The order was not acknowledged, so somebody else is given it.
+        bench.executor("next", Arc::clone(&twin) as Arc<dyn Aws>).take(&message).await.expect("taken");
+    }
+    while !mortal.is_dead() {
+        let Some((at, _)) = bench.record(&doomed, &key).await.life.due() else { break };
+        bench.clock.turn_to(at);
+        let _ = tokio::time::timeout(patience, doomed.step(&key)).await;
+    }
+    let is_dead = mortal.is_dead();
+    assert_eq!(live(&bench, &twin, &key).await, Outcome::Undone, "{nth} {after}");
+    assert!(twin.is_clean(), "{nth} {after}");
+    assert_eq!(twin.count("PutUserPolicy"), 1, "{nth} {after}");
+    bench.verify_audit().await;
+    is_dead
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_dies_at_any_message_is_followed_by_another() {
+    for after in [false, true] {
+        let mut nth = 1;
+        while dies_at_message(nth, after).await {
+            nth += 1;
+        }
+        // The order's nonce, its entry, the life's birth, and a life of work: far more than one place.
+        assert!(nth > 20, "{nth}");
+    }
+}
+
+/// Two hundred executors at the same order, and then at the same action, at the same moment.
 async fn race(bus: Arc<dyn Bus>) {
     let bench = Bench::on(bus);
     let twin = Arc::new(Twin::default());
     let admits = bench.executor("admits", Arc::clone(&twin) as Arc<dyn Aws>);
-    let key = bench.approve(&admits, "c1", &quarantine()).await;
+    let proposal = bench.proposal("c1", &quarantine());
+    let message = bench.send("c1", &proposal, bench.sign(&bench.order(Intent::Approve, "c1", &proposal, "ann"))).await;
+    let key = trailwarden_core::response::idempotency_key("c1", &quarantine());
     let executors: Vec<Arc<Executor>> =
         (0..200).map(|nth| Arc::new(bench.executor(&format!("e{nth}"), Arc::clone(&twin) as Arc<dyn Aws>))).collect();
+    let taking: Vec<_> = executors
+        .iter()
+        .map(|executor| {
+            let (executor, message) = (Arc::clone(executor), message.clone());
+            tokio::spawn(async move { executor.take(&message).await })
+        })
+        .collect();
+    for one in taking {
+        // So many append to the audit log at once that some give up; the order would be delivered to them again.
+        let _ = one.await.expect("no panic");
+    }
     // Until it is applied: each round is a race for whatever is due.
     for _ in 0..4 {
         let racing: Vec<_> = executors
