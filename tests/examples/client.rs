@@ -183,7 +183,8 @@ async fn watch(council: &mut CaseServiceClient<Channel>) -> Result<Case, Failure
 async fn label(council: &mut CaseServiceClient<Channel>, case: &Case) -> Result<(), Failure> {
     let id = case.id.clone();
     let (verdict, note, author) = ("malicious".into(), "seen by hand".into(), "ada".into());
-    let labelled = council.label(timed(LabelCaseRequest { id, verdict, note, author })).await?.into_inner();
+    let labelled =
+        council.label(timed(LabelCaseRequest { id, verdict, note, author, synthetic: false })).await?.into_inner();
     let label = labelled.label.ok_or("the label was not taken")?;
     println!("labelled {} by {}", label.verdict, label.author);
     let listed = council.list(timed(ListCasesRequest::default())).await?.into_inner().cases;

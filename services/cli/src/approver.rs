@@ -211,14 +211,33 @@ pub fn sign(
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+    use trailwarden_core::plan::Playbook;
+
     use super::*;
 
-    const LINE: &str = r#"{"case_id":"c1","plan":[{"playbook":"quarantine_user_hard","target":"alice","kind":"user","account":"111122223333","region":"","tier":"T2","mode":"dry_run","calls":[]},{"playbook":"tag_and_notify","target":"deploy","kind":"role","account":"111122223333","region":"","tier":"T0","mode":"dry_run","calls":[]}]}"#;
+    fn line() -> String {
+        let step = |playbook: &str, target: &str, kind: &str, tier: &str| {
+            json!({
+                "playbook": playbook, "target": target, "target_kind": kind, "account": "111122223333", "tier": tier,
+                "mode": "dry_run", "calls": [],
+            })
+        };
+        let plan =
+            [step("quarantine_user_hard", "alice", "user", "T2"), step("tag_and_notify", "deploy", "role", "T0")];
+        let at = "2026-01-02T03:04:05Z";
+        json!({
+            "case_id": "c1", "account": "111122223333", "principal": "alice", "session": "", "first_event_time": at,
+            "last_event_time": at, "event_ids": [], "score": 0.9, "verdict": "malicious", "severity": "high",
+            "techniques": [], "reasons": [], "plan": plan, "brains": {},
+        })
+        .to_string()
+    }
 
     #[test]
     fn a_plan_becomes_a_proposal_of_the_steps_that_are_asked_for() {
         let now = Timestamp::from_millis(1_700_000_000_000);
-        let of = |steps: &[usize]| proposal("default", "c1", LINE, steps, 24, now);
+        let of = |steps: &[usize]| proposal("default", "c1", &line(), steps, 24, now);
         let all: Proposal = serde_json::from_str(&of(&[]).expect("a proposal")).expect("JSON");
         assert_eq!(all.steps.len(), 2);
         let second: Proposal = serde_json::from_str(&of(&[2]).expect("a proposal")).expect("JSON");

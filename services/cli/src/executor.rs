@@ -20,12 +20,12 @@ use crate::config::{Config, ExecutorMode};
 const NAME_BYTES: usize = 8;
 
 /// Whether the configuration lets an executor call anything at all.
-pub fn is_on(config: &Config) -> bool {
+pub(crate) fn is_on(config: &Config) -> bool {
     config.executor.mode == ExecutorMode::Approval
 }
 
 /// Makes the executor's world; fails before anything is called where something is missing.
-pub fn world(
+pub(crate) fn world(
     config: &Config,
     environment: &[(OsString, OsString)],
     bus: Arc<dyn Bus>,

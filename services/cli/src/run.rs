@@ -74,7 +74,7 @@ pub enum Role {
 }
 
 impl Role {
-    const BUILT: [Self; 6] =
+    const BUILT: [Self; 7] =
         [Self::Collector, Self::Featurizer, Self::Scorer, Self::Archive, Self::Council, Self::Notify, Self::Executor];
 
     const fn name(self) -> &'static str {

@@ -336,15 +336,22 @@ fn ask_again(
     let config = Config::load(config, surroundings.environment.iter().cloned())?;
     let now = surroundings.now;
     let clock: Clock = Arc::new(move || now);
-    let panel = models::panel(&config.council, &config.run.tenant, &surroundings.environment, &clock)?;
-    let Some(panel) = panel else {
-        bail!("`--ask-again` asks the model that `council.provider` names, and none is named");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("could not start")?;
+    let around = models::Surroundings {
+        tenant: &config.run.tenant,
+        environment: &surroundings.environment,
+        clock: &clock,
+        bus: None,
+    };
+    let Some(panel) = runtime.block_on(models::panel(&config.council, around))? else {
+        bail!(
+            "`--ask-again` asks the models that `council.provider` or `council.local_model` names, and none is named"
+        );
     };
     let Some(finding) = &replayed.finding else {
         bail!("nothing can be asked: no case came of the capsule's records");
     };
     let (negotiation, asks) = scanner.opened(&finding.case);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("could not start")?;
     let (judgement, transcript) = runtime.block_on(deliberate(negotiation, asks, &panel));
     let then: Option<Transcript> = capsule.transcript.as_deref().and_then(|text| serde_json::from_str(text).ok());
     print(&agreement(&finding.judgement, then.as_ref(), &judgement, &transcript))?;
@@ -422,6 +429,7 @@ mod tests {
             tokens_max: 1,
             raw: raw.to_owned(),
             tokens: Tokens::default(),
+            micro_dollars: None,
             milliseconds: 0,
             ended,
         }
@@ -442,7 +450,8 @@ mod tests {
         let same = call(Role::Analysis, r#"{"claims":[{"b":2},{"a":1}],"abstain":false}"#, Ended::Answered);
         let other = call(Role::Analysis, r#"{"claims":[{"b":2}],"abstain":false}"#, Ended::Answered);
         assert!(says_the_same(&one, &same) && !says_the_same(&one, &other));
-        let transcript = |calls| Transcript { version: 1, evidence_digest: String::new(), calls };
+        let transcript =
+            |calls| Transcript { version: 1, evidence_digest: String::new(), prompts_digest: String::new(), calls };
         assert!(counterpart(&one, &transcript(vec![call(Role::Sceptic, "{}", Ended::Answered)])).is_none());
         assert!(counterpart(&one, &transcript(vec![call(Role::Analysis, "", Ended::Timeout)])).is_none());
         assert_eq!(counterpart(&one, &transcript(vec![same.clone()])), Some(&same));

@@ -16,7 +16,7 @@ use trailwarden_pipeline::capsule::file::{FILE_BYTES_MAX, Head};
 use trailwarden_pipeline::capsule::{self, About, Capsule, Decided, Difference, Outcome, Stage, compare};
 use trailwarden_scorer::bundle::Schema;
 
-use crate::config::{self, Archive, Bus, Config, Council, Listen, Run, Scan, Telemetry, Windows};
+use crate::config::{self, Archive, Bus, Config, Council, Executor, Listen, Run, Scan, Telemetry, Windows};
 use crate::findings::Finding;
 use crate::lines::brain_text;
 use crate::rules;
@@ -187,6 +187,8 @@ fn settings(config: &Config) -> Config {
         windows: Windows::default(),
         archive: Archive::default(),
         council: Council::default(),
+        notify: trailwarden_notify::config::Notify::default(),
+        executor: Executor::default(),
         listen: Listen::default(),
         telemetry: Telemetry::default(),
         ..config.clone()
