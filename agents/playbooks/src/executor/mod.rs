@@ -24,6 +24,7 @@ use trailwarden_core::response::audit::Note;
 use trailwarden_core::response::life::{Event, Fault, Life, Misfit, Work};
 use trailwarden_core::response::limits::{Ledger, Limits};
 use trailwarden_core::time::{DAY_MS, SECOND_MS, Timestamp};
+use trailwarden_runtime::Clock;
 
 use crate::aws::{Aws, Scope};
 use crate::keys::SigningKey;
@@ -48,8 +49,6 @@ const ORDER: &str = "order";
 const NONCE: &str = "nonce";
 /// Others that may move an action at the same moment before we give up.
 const RACES_MAX: usize = 16;
-
-type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// Why an executor could not go on. What it was at is where it was, and goes on later.
 #[derive(Debug, thiserror::Error)]

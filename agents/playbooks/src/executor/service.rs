@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use trailwarden_bus::{Bus, Consumer, Delivery, Stream, Subscription};
-use trailwarden_core::time::Timestamp;
+use trailwarden_runtime::Clock;
+use trailwarden_runtime::readiness::Readiness;
 
 use super::{Executor, ExecutorError, LIFE, ORDER, Record, Settings};
 use crate::aws::Aws;
@@ -21,7 +22,9 @@ pub struct Deps {
     pub bus: Arc<dyn Bus>,
     pub aws: Arc<dyn Aws>,
     pub key: Arc<SigningKey>,
-    pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    pub clock: Clock,
+    /// Set once what others began is known.
+    pub readiness: Readiness,
 }
 
 /// How long an order may be worked on before it is given to somebody again.
@@ -76,6 +79,7 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) -> Result<
     while !stop.is_cancelled() && !deps.bus.lag(Stream::Action, &follower).await?.is_idle() {
         executor.follow(patient(lives.as_mut(), TICK).await?).await;
     }
+    deps.readiness.set(true);
     while !stop.is_cancelled() {
         let due_ms = executor.next_due().map(|(at, _)| at.since_ms((deps.clock)()).max(0).unsigned_abs());
         let wait = due_ms.map_or(TICK, |due_ms| TICK.min(Duration::from_millis(due_ms)));

@@ -4,4 +4,6 @@ mod bench;
 mod http;
 mod mortal;
 mod moto;
+mod orders;
+mod role;
 mod twin;
