@@ -2,7 +2,8 @@
 
     account.py ENDPOINT     answers each line of its input with a line of JSON: `set-up` with the names of what it made,
                             `state` with what is there, without what changes by itself; `user ACCOUNT NAME` makes a user
-                            elsewhere, `policies ACCOUNT NAME` has the names of its inline policies
+                            elsewhere, `policies ACCOUNT NAME` has the names of its inline policies; `role` and `tags` do
+                            the same with a role and its tags
 
 The account is not that of the caller: everything goes through AssumeRole, as the executor's calls do.
 """
@@ -234,7 +235,17 @@ def policies(account, name):
     return boto3.client("iam", **session(account)).list_user_policies(UserName=name)["PolicyNames"]
 
 
-COMMANDS = {"set-up": set_up, "state": state, "user": user, "policies": policies}
+def role(account, name):
+    document = json.dumps({"Version": "2012-10-17", "Statement": []})
+    boto3.client("iam", **session(account)).create_role(RoleName=name, AssumeRolePolicyDocument=document)
+    return {}
+
+
+def tags(account, name):
+    return boto3.client("iam", **session(account)).list_role_tags(RoleName=name)["Tags"]
+
+
+COMMANDS = {"set-up": set_up, "state": state, "user": user, "policies": policies, "role": role, "tags": tags}
 for command in sys.stdin:
     name, *arguments = command.split()
     told = COMMANDS[name](*arguments)

@@ -12,6 +12,7 @@ use trailwarden_core::plan::Tier;
 use trailwarden_core::time::Timestamp;
 use trailwarden_featurizer::store::WindowStore;
 use trailwarden_runtime::Clock;
+use trailwarden_runtime::metrics::Metrics;
 use trailwarden_runtime::readiness::Readiness;
 
 use crate::command::{Surroundings, print, tell};
@@ -170,18 +171,18 @@ fn executor_needs(config: &Config, surroundings: &Surroundings<'_>) -> Vec<Line>
         return vec![];
     }
     let (bus, now) = (Arc::new(Memory::default()), surroundings.now);
-    let (own, deps) =
-        match executor::world(config, &surroundings.environment, bus, Arc::new(move || now), Readiness::default()) {
-            Ok(world) => world,
-            Err(error) => {
-                return vec![Line {
-                    what: format!("executor: {}", visible(&format!("{error:#}"), ERROR_CHARS_MAX)),
-                    good: Some(false),
-                    fix: "mend it where `run --role executor` runs; `trailwarden config print` explains [executor]"
-                        .into(),
-                }];
-            }
-        };
+    let watched = (Readiness::default(), Metrics::nowhere());
+    let world = executor::world(config, &surroundings.environment, bus, Arc::new(move || now), watched);
+    let (own, deps) = match world {
+        Ok(world) => world,
+        Err(error) => {
+            return vec![Line {
+                what: format!("executor: {}", visible(&format!("{error:#}"), ERROR_CHARS_MAX)),
+                good: Some(false),
+                fix: "mend it where `run --role executor` runs; `trailwarden config print` explains [executor]".into(),
+            }];
+        }
+    };
     let registry = &own.settings.registry;
     let mut lines = vec![Line {
         what: format!("executor: has its key; `audit verify --trust {}` trusts it", deps.key.public()),

@@ -12,6 +12,7 @@ use trailwarden_playbooks::aws::{BaseCredentials, Client, Settings as AwsSetting
 use trailwarden_playbooks::executor::{Config as Own, Deps, Settings};
 use trailwarden_playbooks::keys::{SigningKey, random_hex};
 use trailwarden_runtime::Clock;
+use trailwarden_runtime::metrics::Metrics;
 use trailwarden_runtime::readiness::Readiness;
 
 use crate::approver;
@@ -31,7 +32,7 @@ pub(crate) fn world(
     environment: &[(OsString, OsString)],
     bus: Arc<dyn Bus>,
     clock: Clock,
-    readiness: Readiness,
+    (readiness, metrics): (Readiness, Metrics),
 ) -> Result<(Own, Deps)> {
     let own = &config.executor;
     if config.bus.url.is_none() {
@@ -68,5 +69,5 @@ pub(crate) fn world(
         management_account: own.management_account.clone(),
         active_principals: own.active_principals,
     };
-    Ok((Own { settings }, Deps { bus, aws: Arc::new(client), key: Arc::new(key), clock, readiness }))
+    Ok((Own { settings }, Deps { bus, aws: Arc::new(client), key: Arc::new(key), clock, readiness, metrics }))
 }

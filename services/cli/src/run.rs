@@ -414,7 +414,8 @@ impl Running {
             return Ok(());
         }
         let (bus, clock) = (Arc::clone(&world.bus), Arc::clone(&world.clock));
-        let world = executor::world(config, &surroundings.environment, bus, clock, readiness);
+        let watched = (readiness, world.metrics.of(Role::Executor.name()));
+        let world = executor::world(config, &surroundings.environment, bus, clock, watched);
         let (own, deps) = world.context("the executor")?;
         self.spawn(Role::Executor, async move {
             trailwarden_playbooks::executor::run(own, deps, stop).await.map_err(Into::into)

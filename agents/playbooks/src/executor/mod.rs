@@ -63,6 +63,17 @@ pub enum ExecutorError {
     Record { key: String, why: String },
 }
 
+impl ExecutorError {
+    /// Whether trying the same again can help.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Bus(error) | Self::Audit(AuditError::Bus(error)) => error.is_transient(),
+            Self::Audit(AuditError::Raced) => true,
+            Self::Audit(AuditError::Unreadable(_)) | Self::Record { .. } => false,
+        }
+    }
+}
+
 /// What an executor is set to.
 pub struct Settings {
     pub tenant: String,
@@ -214,7 +225,8 @@ impl Executor {
             let detail = format!("{}: {}", describe(&record), lines.join("; "));
             self.note("executor", &what, &record.case, &record.key, &detail, ended).await?;
         }
-        record.held_until = now.plus_ms(HOLD_MS);
+        // An order to undo does not wait for somebody who may have died since.
+        record.held_until = if record.life.is_at_rest() { now } else { now.plus_ms(HOLD_MS) };
         match self.store(&record, sequence).await? {
             Some(_) => Ok(Turn::Moved),
             None => Ok(Turn::Elsewhere),

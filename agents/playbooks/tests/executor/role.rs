@@ -14,6 +14,7 @@ use trailwarden_core::time::Timestamp;
 use trailwarden_playbooks::aws::Aws;
 use trailwarden_playbooks::executor::{Config, Deps, Record, run};
 use trailwarden_runtime::Clock;
+use trailwarden_runtime::metrics::Metrics;
 use trailwarden_runtime::readiness::Readiness;
 
 use crate::bench::{ACCOUNT, Bench, T0, TENANT, action};
@@ -30,6 +31,7 @@ fn start(bench: &Bench, twin: &Arc<Twin>, clock: &Clock, name: &str, stop: &Canc
         key: Arc::clone(&bench.executor_key),
         clock: Arc::clone(clock),
         readiness: Readiness::default(),
+        metrics: Metrics::nowhere(),
     };
     let stop = stop.clone();
     tokio::spawn(async move { run(config, deps, stop).await.expect("until it is told to stop") })
