@@ -9,14 +9,12 @@ use trailwarden::config::Config;
 use trailwarden::findings::Finding;
 use trailwarden::scan::Scanner;
 use trailwarden_collector::{Input, collect};
-use trailwarden_core::api::Vocabulary;
 use trailwarden_core::case::Case;
 use trailwarden_core::gather::is_worth_judging;
 use trailwarden_core::level::{Severity, Verdict};
 use trailwarden_core::negotiation::exchange::Step;
-use trailwarden_core::negotiation::{Bounds, Negotiation, Route, freeze, pool};
+use trailwarden_core::negotiation::{Bounds, Route, pool};
 use trailwarden_core::plan::Playbook;
-use trailwarden_core::registry::Registry;
 use trailwarden_core::time::Timestamp;
 
 use crate::records::lines;
@@ -62,8 +60,6 @@ impl Mistake {
 #[derive(Debug)]
 pub struct Trial {
     scanner: Scanner,
-    registry: Registry,
-    vocabulary: Vocabulary,
     bounds: Bounds,
     now: Timestamp,
     mistake: Option<Mistake>,
@@ -99,8 +95,6 @@ impl Trial {
         config.routing.close_below = Some(Bounds::CLOSE_MAX);
         config.routing.automatic_above = Some(Bounds::AUTOMATIC_ALONE_MIN);
         Self {
-            registry: config.registry(),
-            vocabulary: Vocabulary::builtin(),
             bounds: config.bounds(),
             scanner: Scanner::from_config(config).unwrap(),
             now: Timestamp::parse(NOW).unwrap(),
@@ -127,11 +121,11 @@ impl Trial {
 
     fn outcome(&self, finding: Finding) -> Outcome {
         let Finding { case, judgement, .. } = finding;
-        let (pack, handles) = freeze(&case, self.scanner.rules().rules(), &self.registry, &self.vocabulary);
+        let (mut negotiation, asks) = self.scanner.opened(&case);
+        let pack = negotiation.pack();
         assert_eq!(pack.digest(), judgement.evidence_digest, "what is looked at is what was judged");
         let mut shown = pack.canonical_json().to_owned();
         let evidence = pack.evidence().clone();
-        let (mut negotiation, asks) = Negotiation::open(pack, handles, self.scanner.terms().clone());
         let mut asks = VecDeque::from(asks);
         while let Some(ask) = asks.pop_front() {
             shown.push_str(&format!("\n{ask:?}"));
