@@ -39,13 +39,14 @@ fn row(playbook: Playbook) -> [String; 5] {
         (None, true) => "by itself",
         (None, false) => "by a person",
     };
-    let kind = resource_kind(playbook.target_kind());
+    // Its name where somebody's name follows.
+    let kind = resource_kind(playbook.target_kind()).trim_end_matches(" of");
     let own = str::to_owned;
     [own(playbook.as_str()), format!("{:?}", playbook.tier()), own(kind), own(undo), own(blast_radius)]
 }
 
 fn line([name, tier, kind, undo, touches]: [&str; 5]) -> String {
-    format!("{name:<28}  {tier:<4}  {kind:<16}  {undo:<13}  {touches}\n")
+    format!("{name:<28}  {tier:<4}  {kind:<22}  {undo:<13}  {touches}\n")
 }
 
 pub fn run(command: &PlaybookCommand) -> Result<ExitCode> {
