@@ -1,7 +1,9 @@
 """An AWS account on moto for the executor's tests: sets it up, and says what is in it.
 
     account.py ENDPOINT     answers each line of its input with a line of JSON: `set-up` with the names of what it made,
-                            `state` with what is there, without what changes by itself
+                            `state` with what is there, without what changes by itself; `user ACCOUNT NAME` makes a user
+                            elsewhere, `policies ACCOUNT NAME` has the names of its inline policies; `role` and `tags` do
+                            the same with a role and its tags
 
 The account is not that of the caller: everything goes through AssumeRole, as the executor's calls do.
 """
@@ -224,6 +226,27 @@ def state():
     }
 
 
+def user(account, name):
+    boto3.client("iam", **session(account)).create_user(UserName=name)
+    return {}
+
+
+def policies(account, name):
+    return boto3.client("iam", **session(account)).list_user_policies(UserName=name)["PolicyNames"]
+
+
+def role(account, name):
+    document = json.dumps({"Version": "2012-10-17", "Statement": []})
+    boto3.client("iam", **session(account)).create_role(RoleName=name, AssumeRolePolicyDocument=document)
+    return {}
+
+
+def tags(account, name):
+    return boto3.client("iam", **session(account)).list_role_tags(RoleName=name)["Tags"]
+
+
+COMMANDS = {"set-up": set_up, "state": state, "user": user, "policies": policies, "role": role, "tags": tags}
 for command in sys.stdin:
-    told = set_up() if command.strip() == "set-up" else state()
+    name, *arguments = command.split()
+    told = COMMANDS[name](*arguments)
     print(json.dumps(told, default=str, sort_keys=True), flush=True)

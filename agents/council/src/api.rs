@@ -125,7 +125,7 @@ impl Cases {
 
     /// Sends an order on its way. It is looked at for its shape alone: the gate stands before the executor, and what it
     /// refuses is audited there.
-    async fn order(&self, id: &str, intent: Intent, submitted: Submitted) -> Result<Response<v1::Case>, Status> {
+    async fn order(&self, id: &str, intents: &[Intent], submitted: Submitted) -> Result<Response<v1::Case>, Status> {
         let case = self.case(id).await?;
         let SignedOrder { order, signature } = &submitted.signed;
         if order.is_empty() || signature.is_empty() {
@@ -138,7 +138,7 @@ impl Cases {
             return Err(invalid(format!("`proposal_json` has more than {PROPOSAL_BYTES_MAX} bytes")));
         }
         let read: Order = serde_json::from_str(order).map_err(|error| invalid(format!("`order_json`: {error}")))?;
-        if read.intent != intent || read.case != case.id {
+        if !intents.contains(&read.intent) || read.case != case.id {
             return Err(invalid("`order_json` orders something else"));
         }
         self.logs.order(&case.id, &submitted).await?;
@@ -211,19 +211,19 @@ impl CaseService for Cases {
     async fn approve(&self, request: Request<v1::ApproveCaseRequest>) -> Result<Response<v1::Case>, Status> {
         let v1::ApproveCaseRequest { id, order_json, signature, proposal_json } = request.into_inner();
         let signed = SignedOrder { order: order_json, signature };
-        self.order(&id, Intent::Approve, Submitted { proposal: proposal_json, signed }).await
+        self.order(&id, &[Intent::Approve, Intent::Renew], Submitted { proposal: proposal_json, signed }).await
     }
 
     async fn deny(&self, request: Request<v1::DenyCaseRequest>) -> Result<Response<v1::Case>, Status> {
         let v1::DenyCaseRequest { id, order_json, signature } = request.into_inner();
         let signed = SignedOrder { order: order_json, signature };
-        self.order(&id, Intent::Deny, Submitted { proposal: String::new(), signed }).await
+        self.order(&id, &[Intent::Deny], Submitted { proposal: String::new(), signed }).await
     }
 
     async fn undo(&self, request: Request<v1::UndoCaseRequest>) -> Result<Response<v1::Case>, Status> {
         let v1::UndoCaseRequest { id, order_json, signature } = request.into_inner();
         let signed = SignedOrder { order: order_json, signature };
-        self.order(&id, Intent::Undo, Submitted { proposal: String::new(), signed }).await
+        self.order(&id, &[Intent::Undo], Submitted { proposal: String::new(), signed }).await
     }
 
     async fn replay(&self, _: Request<v1::ReplayCaseRequest>) -> Result<Response<v1::ReplayCaseResponse>, Status> {

@@ -125,12 +125,12 @@ impl Client {
             Provider::Gemini { key } => vec![("x-goog-api-key", key.reveal().to_owned())],
             Provider::Bedrock { access: Access::Bearer(key), .. } => bearer(key),
             Provider::Bedrock { access: Access::Signed(credentials), region, .. } => {
-                let host = self.url.host_str().unwrap_or_default();
-                let host = self.url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
                 let request = ToSign {
-                    host: &host,
+                    method: "POST",
+                    host: &sigv4::host(&self.url),
                     path: self.url.path(),
-                    content_type: Some(JSON),
+                    query: "",
+                    headers: &[("content-type", JSON)],
                     body,
                     region,
                     service: "bedrock",
@@ -155,10 +155,7 @@ impl Client {
             Provider::OpenAi { key, .. } => key.iter().collect(),
             Provider::Anthropic { key } | Provider::Gemini { key } => vec![key],
             Provider::Bedrock { access: Access::Bearer(key), .. } => vec![key],
-            Provider::Bedrock { access: Access::Signed(credentials), .. } => {
-                let token = credentials.session_token.iter();
-                token.chain([&credentials.secret_access_key]).collect()
-            }
+            Provider::Bedrock { access: Access::Signed(credentials), .. } => credentials.secrets(),
         }
     }
 

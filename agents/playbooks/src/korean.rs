@@ -85,18 +85,15 @@ fn noted(english: &str) -> Option<&'static str> {
 
 fn noted_of_data(english: &str) -> Option<&'static str> {
     Some(match english {
-        "A bucket that had no public access block gets it removed on undo (DeletePublicAccessBlock)." => {
-            "퍼블릭 액세스 차단이 없던 버킷은 되돌릴 때 차단 설정을 제거합니다(DeletePublicAccessBlock)."
+        "A bucket that had no public access block gets it removed on undo." => {
+            "퍼블릭 액세스 차단이 없던 버킷은 되돌릴 때 차단 설정을 제거합니다."
         }
         "Where object ownership disables access lists, S3 refuses the second call, and it is not needed." => {
             "객체 소유권 설정으로 ACL이 비활성화된 경우 S3가 두 번째 호출을 거부하며, 이 호출은 필요하지 않습니다."
         }
-        "Where the bucket has a policy, the statement is added to those it has; the call alone would replace them." => {
-            "버킷에 정책이 있으면 기존 문에 이 문을 추가합니다. 이 호출만 실행하면 기존 정책이 교체됩니다."
-        }
-        "A bucket without a policy loses this one on undo (DeleteBucketPolicy); versioning that was never on can \
-             only be suspended." => {
-            "정책이 없던 버킷은 되돌릴 때 이 정책을 제거합니다(DeleteBucketPolicy). 켜진 적 없는 버전 관리는 일시 중지만 할 수 있습니다."
+        "The statement is added to those that the bucket's policy has." => "버킷 정책의 기존 문에 이 문을 추가합니다.",
+        "A bucket without a policy loses this one on undo; versioning that was never on can only be suspended." => {
+            "정책이 없던 버킷은 되돌릴 때 이 정책을 제거합니다. 켜진 적 없는 버전 관리는 일시 중지만 할 수 있습니다."
         }
         "Undoing shares it with the same accounts again; making it public again is for a person." => {
             "되돌리면 같은 계정들과 다시 공유합니다. 다시 공개하는 일은 담당자가 합니다."
@@ -148,8 +145,8 @@ fn noted_of_the_rest(english: &str) -> Option<&'static str> {
              left out where there is none." => {
             "두 번째 호출은 보관된 정책에서 확인한, 침해 중에 부여된 권한마다 실행하며 없으면 생략합니다."
         }
-        "A function without a limit of its own loses this one on undo (DeleteFunctionConcurrency)." => {
-            "자체 제한이 없던 함수는 되돌릴 때 이 제한을 제거합니다(DeleteFunctionConcurrency)."
+        "A function without a limit of its own loses this one on undo." => {
+            "자체 제한이 없던 함수는 되돌릴 때 이 제한을 제거합니다."
         }
         _ => return None,
     })

@@ -133,6 +133,23 @@ pub fn calls(action: &Action, case: &CaseContext<'_>) -> Step {
     step
 }
 
+/// What is known of a playbook whatever its target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct About {
+    /// Who or what is touched.
+    pub blast_radius: &'static str,
+    /// Whether it is undone by itself when its lease ends.
+    pub is_leased: bool,
+    /// Why the executor refuses it.
+    pub unbuilt: Option<&'static str>,
+}
+
+pub fn about(playbook: Playbook) -> About {
+    let step = permissions::sample_step(playbook);
+    let is_leased = matches!(step.undo, Undo::Calls(_));
+    About { blast_radius: step.blast_radius, is_leased, unbuilt: executor::unbuilt(playbook) }
+}
+
 /// What a step says of itself (its blast radius, notes, and undo where that is words) in a language; a sentence that is none
 /// of this version's stands as it is.
 pub fn told(sentence: &str, language: Language) -> &str {

@@ -120,6 +120,11 @@ pub fn playbook_policy(name: &str) -> Option<Value> {
     })
 }
 
+/// A playbook against a target that stands for any.
+pub(crate) fn sample_step(playbook: Playbook) -> Step {
+    calls(&sample(playbook), &SAMPLE_CASE)
+}
+
 const SAMPLE_CASE: CaseContext<'static> = CaseContext { case_id: "sample", reference_time: Timestamp::from_millis(0) };
 
 fn sample(playbook: Playbook) -> Action {

@@ -69,6 +69,26 @@ pub struct Signing {
     pub reason: String,
 }
 
+/// Who signs, where anything is to be signed.
+#[derive(Clone, Debug, Args)]
+pub struct MaybeSigning {
+    /// Your private key, as `approver keygen` wrote it; without it nothing is signed
+    #[arg(long, value_name = "FILE", requires_all = ["approver", "reason"])]
+    key: Option<PathBuf>,
+    /// Your name among the approvers
+    #[arg(long, value_name = "NAME", requires = "key")]
+    approver: Option<String>,
+    /// Why, in a few words; it is written to the audit log
+    #[arg(long, value_name = "TEXT", requires = "key")]
+    reason: Option<String>,
+}
+
+impl MaybeSigning {
+    pub fn given(self) -> Option<Signing> {
+        Some(Signing { key: self.key?, approver: self.approver?, reason: self.reason? })
+    }
+}
+
 /// Makes a key.
 pub fn run(command: &ApproverCommand) -> Result<ExitCode> {
     let ApproverCommand::Keygen { out, name, tiers } = command;
@@ -84,8 +104,10 @@ pub fn run(command: &ApproverCommand) -> Result<ExitCode> {
     // A line of the file that `executor.approvers` names.
     print(&format!("{}\n", serde_json::to_string(&approver)?))?;
     tell(&format!(
-        "the private key is in {}; the line above goes to the file that `executor.approvers` names\n",
-        out.display()
+        "the private key is in {}, for {} alone; the line above goes to the file that `executor.approvers` names \
+         (of the executor's own key, its public_key is what `audit verify --trust` wants)\n",
+        out.display(),
+        visible(name, 128)
     ));
     Ok(ExitCode::SUCCESS)
 }

@@ -18,7 +18,7 @@ use trailwarden_proto::v1::{
     ListCasesRequest, ListCasesResponse, ReplayCaseRequest, TransitionKind, UndoCaseRequest, WatchCasesRequest,
 };
 
-use crate::approver::{self, Signing};
+use crate::approver::{self, MaybeSigning, Signing};
 use crate::calibrate;
 use crate::capsule::command::{ExportRequest, Known, export};
 use crate::command::{Format, Surroundings, print, tell};
@@ -31,7 +31,7 @@ use crate::{markdown, ocsf};
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// What is said when an order is on its way.
-const SENT: &str = "signed and sent; `trailwarden audit list` tells what the executor makes of it\n";
+const SENT: &str = "signed and sent; `trailwarden audit list --case ID` tells what the executor makes of it\n";
 /// Cases of one page that are asked for.
 const LISTED_DEFAULT: u32 = 100;
 
@@ -99,7 +99,7 @@ pub enum CaseCommand {
         /// Its id, as `case list` prints it
         id: String,
         #[command(flatten)]
-        signing: Signing,
+        signing: MaybeSigning,
         /// Only this step of the plan, counted from 1; may be given several times
         #[arg(long = "step", value_name = "N")]
         steps: Vec<usize>,
@@ -112,7 +112,7 @@ pub enum CaseCommand {
         /// Write the proposal here, for the second approver
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
-        /// Show the calls and sign nothing
+        /// Show the calls and sign nothing, as without a key
         #[arg(long)]
         dry_run: bool,
     },
@@ -128,6 +128,13 @@ pub enum CaseCommand {
     },
     /// Take back what was done about a case
     Undo {
+        /// Its id, as `case list` prints it
+        id: String,
+        #[command(flatten)]
+        signing: Signing,
+    },
+    /// Let what was done about a case stand for another week, unless it is undone before
+    Renew {
         /// Its id, as `case list` prints it
         id: String,
         #[command(flatten)]
@@ -238,6 +245,21 @@ async fn ask(command: CaseCommand, mut council: Council, desk: &Desk, format: Fo
         }
         // They need more than a council: see `run`.
         CaseCommand::Calibrate(_) | CaseCommand::Export { .. } => {}
+        command @ (CaseCommand::Approve { .. }
+        | CaseCommand::Deny { .. }
+        | CaseCommand::Undo { .. }
+        | CaseCommand::Renew { .. }) => return order(command, council, desk).await,
+        CaseCommand::Replay { id } => drop(answered(council.replay(timed(ReplayCaseRequest { id })).await)?),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Signs an order about a case and sends it on its way.
+async fn order(command: CaseCommand, mut council: Council, desk: &Desk) -> Result<ExitCode> {
+    let sign = |signing: &Signing, intent, case: &str, proposal: &str| {
+        approver::sign(signing, intent, &desk.tenant, case, proposal, desk.now)
+    };
+    match command {
         CaseCommand::Approve { id, signing, steps, lease_h, proposal, out, dry_run } => {
             let text = match proposal {
                 Some(path) => approver::read(&path)?,
@@ -250,31 +272,32 @@ async fn ask(command: CaseCommand, mut council: Council, desk: &Desk, format: Fo
             if let Some(out) = out {
                 std::fs::write(&out, &text).with_context(|| format!("cannot write {}", out.display()))?;
             }
-            if dry_run {
-                tell("nothing is signed\n");
+            let Some(signing) = signing.given().filter(|_| !dry_run) else {
+                tell("nothing is signed, so nothing will be called; `--key`, `--approver` and `--reason` approve it\n");
                 return Ok(ExitCode::SUCCESS);
-            }
-            let SignedOrder { order, signature } =
-                approver::sign(&signing, Intent::Approve, &desk.tenant, &id, &text, desk.now)?;
+            };
+            let SignedOrder { order, signature } = sign(&signing, Intent::Approve, &id, &text)?;
             let request = ApproveCaseRequest { id, order_json: order, signature, proposal_json: text };
             answered(council.approve(timed(request)).await)?;
-            tell(SENT);
         }
         CaseCommand::Deny { id, signing, proposal } => {
-            let text = approver::read(&proposal)?;
-            let SignedOrder { order, signature } =
-                approver::sign(&signing, Intent::Deny, &desk.tenant, &id, &text, desk.now)?;
+            let SignedOrder { order, signature } = sign(&signing, Intent::Deny, &id, &approver::read(&proposal)?)?;
             answered(council.deny(timed(DenyCaseRequest { id, order_json: order, signature })).await)?;
-            tell(SENT);
         }
         CaseCommand::Undo { id, signing } => {
-            let SignedOrder { order, signature } =
-                approver::sign(&signing, Intent::Undo, &desk.tenant, &id, "", desk.now)?;
+            let SignedOrder { order, signature } = sign(&signing, Intent::Undo, &id, "")?;
             answered(council.undo(timed(UndoCaseRequest { id, order_json: order, signature })).await)?;
-            tell(SENT);
         }
-        CaseCommand::Replay { id } => drop(answered(council.replay(timed(ReplayCaseRequest { id })).await)?),
+        CaseCommand::Renew { id, signing } => {
+            let SignedOrder { order, signature } = sign(&signing, Intent::Renew, &id, "")?;
+            let proposal_json = String::new();
+            let request = ApproveCaseRequest { id, order_json: order, signature, proposal_json };
+            answered(council.approve(timed(request)).await)?;
+        }
+        // The others order nothing: see `ask`.
+        _ => return Ok(ExitCode::SUCCESS),
     }
+    tell(SENT);
     Ok(ExitCode::SUCCESS)
 }
 

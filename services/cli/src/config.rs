@@ -229,7 +229,6 @@ pub struct Executor {
     /// A file: the key that signs checkpoints of the audit log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    pub role: String,
     /// Name of the environment variable that holds the external id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub external_id_variable: Option<String>,
@@ -378,7 +377,6 @@ impl Default for Executor {
             mode: ExecutorMode::default(),
             approvers: None,
             key: None,
-            role: "TrailwardenExecutor".into(),
             external_id_variable: None,
             partition: Partition::default(),
             management_account: None,

@@ -8,12 +8,16 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use trailwarden_bus::{Bus, Connection, DeadLetter, Error as BusError, JetStream, Memory, Published, Sequence};
+use trailwarden_core::plan::Tier;
 use trailwarden_core::time::Timestamp;
 use trailwarden_featurizer::store::WindowStore;
 use trailwarden_runtime::Clock;
+use trailwarden_runtime::metrics::Metrics;
+use trailwarden_runtime::readiness::Readiness;
 
 use crate::command::{Surroundings, print, tell};
 use crate::config::Config;
+use crate::executor;
 use crate::notify;
 use crate::run::{layout, redis};
 use crate::untrusted::{addresses, name, visible};
@@ -60,6 +64,7 @@ pub fn doctor(task: Task, config: Option<&Path>, surroundings: &Surroundings<'_>
                 let mut lines = bus(&config, set_up, surroundings).await;
                 lines.extend(windows(&config, surroundings.now).await);
                 lines.extend(channels(&config, surroundings));
+                lines.extend(executor_needs(&config, surroundings));
                 show(&lines)
             }
             Task::DeadLetters { after } => {
@@ -158,6 +163,48 @@ fn channels(config: &Config, surroundings: &Surroundings<'_>) -> Vec<Line> {
             },
         })
         .collect()
+}
+
+/// Whether the executor has what it needs, where one may do something. AWS is not asked.
+fn executor_needs(config: &Config, surroundings: &Surroundings<'_>) -> Vec<Line> {
+    if !executor::is_on(config) {
+        return vec![];
+    }
+    let (bus, now) = (Arc::new(Memory::default()), surroundings.now);
+    let watched = (Readiness::default(), Metrics::nowhere());
+    let world = executor::world(config, &surroundings.environment, bus, Arc::new(move || now), watched);
+    let (own, deps) = match world {
+        Ok(world) => world,
+        Err(error) => {
+            return vec![Line {
+                what: format!("executor: {}", visible(&format!("{error:#}"), ERROR_CHARS_MAX)),
+                good: Some(false),
+                fix: "mend it where `run --role executor` runs; `trailwarden config print` explains [executor]".into(),
+            }];
+        }
+    };
+    let registry = &own.settings.registry;
+    let mut lines = vec![Line {
+        what: format!("executor: has its key; `audit verify --trust {}` trusts it", deps.key.public()),
+        good: Some(true),
+        fix: String::new(),
+    }];
+    for (tier, need) in [(Tier::T1, 1), (Tier::T2, 1), (Tier::T3, 2)] {
+        let have = registry.approving(tier);
+        lines.push(Line {
+            what: format!("executor: {have} may approve {tier:?}, which needs {need}"),
+            good: if have < need { None } else { Some(true) },
+            fix: "until then such steps are refused; `trailwarden approver keygen` makes a key".into(),
+        });
+    }
+    if config.executor.external_id_variable.is_none() {
+        lines.push(Line {
+            what: "executor: no external id is set".into(),
+            good: None,
+            fix: "where the roles' trust policies ask for one, set executor.external_id_variable".into(),
+        });
+    }
+    lines
 }
 
 /// The bus, once it answers.

@@ -12,6 +12,8 @@ use trailwarden_playbooks::aws::{BaseCredentials, Client, Settings as AwsSetting
 use trailwarden_playbooks::executor::{Config as Own, Deps, Settings};
 use trailwarden_playbooks::keys::{SigningKey, random_hex};
 use trailwarden_runtime::Clock;
+use trailwarden_runtime::metrics::Metrics;
+use trailwarden_runtime::readiness::Readiness;
 
 use crate::approver;
 use crate::config::{Config, ExecutorMode};
@@ -30,6 +32,7 @@ pub(crate) fn world(
     environment: &[(OsString, OsString)],
     bus: Arc<dyn Bus>,
     clock: Clock,
+    (readiness, metrics): (Readiness, Metrics),
 ) -> Result<(Own, Deps)> {
     let own = &config.executor;
     if config.bus.url.is_none() {
@@ -49,7 +52,6 @@ pub(crate) fn world(
         None => None,
     };
     let aws = AwsSettings {
-        role: own.role.clone(),
         external_id,
         partition: own.partition.as_str().to_owned(),
         region: environment.get("AWS_REGION").cloned().unwrap_or_else(|| own.partition.home_region().to_owned()),
@@ -59,7 +61,6 @@ pub(crate) fn world(
     let client = Client::new(aws, Arc::clone(&clock))?;
     let mut limits = Limits { kill_switch: own.kill_switch, ..Limits::default() };
     limits.protected.extend(config.organisation.protected.iter().cloned());
-    limits.protected.insert(own.role.clone());
     let settings = Settings {
         tenant: config.run.tenant.clone(),
         name: random_hex(NAME_BYTES)?,
@@ -68,5 +69,5 @@ pub(crate) fn world(
         management_account: own.management_account.clone(),
         active_principals: own.active_principals,
     };
-    Ok((Own { settings }, Deps { bus, aws: Arc::new(client), key: Arc::new(key), clock }))
+    Ok((Own { settings }, Deps { bus, aws: Arc::new(client), key: Arc::new(key), clock, readiness, metrics }))
 }

@@ -370,22 +370,7 @@ impl Running {
                 self.spawn(role, async move { run(own, deps, stop).await.map_err(Into::into) });
             }
             Role::Notify => self.notify(config, world, readiness, surroundings)?,
-            Role::Executor if !executor::is_on(config) => {
-                tracing::info!("executor.mode is dry_run: nothing is ever called");
-                readiness.set(true);
-                self.spawn(role, async move {
-                    stop.cancelled().await;
-                    Ok(())
-                });
-            }
-            Role::Executor => {
-                let (own, deps) =
-                    executor::world(config, &surroundings.environment, bus, clock).context("the executor")?;
-                readiness.set(true);
-                self.spawn(role, async move {
-                    trailwarden_playbooks::executor::run(own, deps, stop).await.map_err(Into::into)
-                });
-            }
+            Role::Executor => self.executor(config, world, readiness, surroundings)?,
             // `roles` refuses what is not built, and spells out `all`.
             Role::All | Role::Console => {}
         }
@@ -408,6 +393,33 @@ impl Running {
         let (metrics, stop) = (world.metrics.of(Role::Notify.name()), world.stop.clone());
         let deps = Deps { bus, channels, clock, readiness, metrics };
         self.spawn(Role::Notify, async move { run(own, deps, stop).await.map_err(Into::into) });
+        Ok(())
+    }
+
+    fn executor(
+        &mut self,
+        config: &Config,
+        world: &World,
+        readiness: Readiness,
+        surroundings: &Surroundings<'_>,
+    ) -> Result<()> {
+        let stop = world.stop.clone();
+        if !executor::is_on(config) {
+            tracing::info!("executor.mode is dry_run: nothing is ever called");
+            readiness.set(true);
+            self.spawn(Role::Executor, async move {
+                stop.cancelled().await;
+                Ok(())
+            });
+            return Ok(());
+        }
+        let (bus, clock) = (Arc::clone(&world.bus), Arc::clone(&world.clock));
+        let watched = (readiness, world.metrics.of(Role::Executor.name()));
+        let world = executor::world(config, &surroundings.environment, bus, clock, watched);
+        let (own, deps) = world.context("the executor")?;
+        self.spawn(Role::Executor, async move {
+            trailwarden_playbooks::executor::run(own, deps, stop).await.map_err(Into::into)
+        });
         Ok(())
     }
 

@@ -52,7 +52,7 @@ fn push_plain<'a>(pieces: &mut Vec<Piece<'a>>, text: &'a str) {
 
 /// The text on one line, with everything hidden spelled out and cut to `chars_max` characters.
 pub fn visible(text: &str, chars_max: usize) -> String {
-    let mut out = String::with_capacity(text.len().min(chars_max + 32));
+    let mut out = String::with_capacity(text.len().min(chars_max.saturating_add(32)));
     for piece in pieces(text, chars_max) {
         match piece {
             Piece::Plain(plain) => out.push_str(plain),

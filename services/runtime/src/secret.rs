@@ -32,3 +32,9 @@ impl fmt::Display for Secret {
         f.write_str("***")
     }
 }
+
+/// A text with stars where one of the secrets stood: others may echo what they were sent.
+pub fn without(text: &str, secrets: &[&Secret]) -> String {
+    let said = secrets.iter().map(|secret| secret.reveal()).filter(|said| !said.is_empty());
+    said.fold(text.to_owned(), |text, said| text.replace(said, "***"))
+}

@@ -1,13 +1,13 @@
-//! One POST over HTTP, with every bound that an untrusted service needs.
+//! One request over HTTP, with every bound that an untrusted service needs.
 
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
-use reqwest::{Client, Response, StatusCode, Url};
+use reqwest::{Client, Method, Response, StatusCode, Url};
 use serde_json::Value;
 
 use crate::quoted::quoted;
-use crate::secret::Secret;
+use crate::secret::{Secret, without};
 
 /// Bytes of an error's body that are read at all.
 const REFUSAL_BYTES_MAX: usize = 4_096;
@@ -59,6 +59,14 @@ pub struct Outgoing {
 pub enum Answer {
     Json,
     Any,
+}
+
+/// What was answered, whatever its status.
+#[derive(Debug)]
+pub struct Answered {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
 }
 
 /// Why there is no answer. Text of others in here is short, free of control characters and of the secrets sent.
@@ -132,17 +140,43 @@ impl Transport {
     /// # Errors
     /// See [`Error`].
     pub async fn post(&self, request: Outgoing, secrets: &[&Secret]) -> Result<Vec<u8>, Error> {
-        let exchange = async {
-            let sent = self.http.post(request.url).headers(request.headers).body(request.body).send().await;
-            let response = sent.map_err(|error| self.failed(error))?;
+        self.in_time(async {
+            let answer = request.answer;
+            let response = self.send(Method::POST, request).await?;
             if response.status().is_success() {
-                self.read(response, request.answer).await
+                self.read(response, answer).await
             } else {
                 Err(refusal(response, secrets).await)
             }
-        };
+        })
+        .await
+    }
+
+    /// Sends by any method, and reads whatever is answered: for services whose refusals say more than a status. What is
+    /// quoted of it is the caller's to clean.
+    ///
+    /// # Errors
+    /// [`Error`], but none of those that speak of a status.
+    pub async fn exchange(&self, method: Method, request: Outgoing) -> Result<Answered, Error> {
+        self.in_time(async {
+            let answer = request.answer;
+            let response = self.send(method, request).await?;
+            let (status, headers) = (response.status(), response.headers().clone());
+            let answer = if status.is_success() { answer } else { Answer::Any };
+            let body = self.read(response, answer).await?;
+            Ok(Answered { status: status.as_u16(), headers, body })
+        })
+        .await
+    }
+
+    async fn in_time<T>(&self, exchange: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         let after = self.bounds.total;
         tokio::time::timeout(after, exchange).await.unwrap_or(Err(Error::Timeout { after }))
+    }
+
+    async fn send(&self, method: Method, request: Outgoing) -> Result<Response, Error> {
+        let sent = self.http.request(method, request.url).headers(request.headers).body(request.body).send().await;
+        sent.map_err(|error| self.failed(error))
     }
 
     async fn read(&self, mut response: Response, answer: Answer) -> Result<Vec<u8>, Error> {
@@ -226,9 +260,6 @@ fn said(body: &[u8], secrets: &[&Secret]) -> String {
     let message = ["/error/message", "/message", "/Message", "/error"]
         .iter()
         .find_map(|place| json.pointer(place).and_then(Value::as_str));
-    let mut text = message.map_or_else(|| String::from_utf8_lossy(body).into_owned(), str::to_owned);
-    for secret in secrets.iter().filter(|secret| !secret.reveal().is_empty()) {
-        text = text.replace(secret.reveal(), "***");
-    }
-    quoted(&text)
+    let text = message.map_or_else(|| String::from_utf8_lossy(body).into_owned(), str::to_owned);
+    quoted(&without(&text, secrets))
 }

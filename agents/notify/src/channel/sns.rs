@@ -82,11 +82,17 @@ impl Channel for Sns {
     async fn send(&self, told: &Told<'_>) -> Result<(), Error> {
         let body = self.body(told).into_bytes();
         let url = &self.service.url;
-        let host = url.host_str().unwrap_or_default();
-        let host = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
-        let (path, content_type) = (url.path(), Some(FORM));
-        let (region, at) = (&self.region, (self.clock)());
-        let request = ToSign { host: &host, path, content_type, body: &body, region, service: "sns", at };
+        let request = ToSign {
+            method: "POST",
+            host: &sigv4::host(url),
+            path: url.path(),
+            query: "",
+            headers: &[("content-type", FORM)],
+            body: &body,
+            region: &self.region,
+            service: "sns",
+            at: (self.clock)(),
+        };
         let headers = sigv4::headers(&self.credentials, &request);
         self.service.post(FORM, &headers, body).await.map(drop)
     }

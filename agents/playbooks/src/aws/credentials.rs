@@ -1,35 +1,30 @@
 //! Credentials: those that the process has, and those of the role that is assumed for one action.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use reqwest::Client;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Method, Url};
 use serde::Deserialize;
 use serde_json::Value;
 use trailwarden_core::time::{MINUTE_MS, Timestamp};
+use trailwarden_runtime::secret::Secret;
+use trailwarden_runtime::sigv4::Credentials;
+use trailwarden_runtime::transport::{Answer, Outgoing, Transport};
 
-use super::{AwsError, client};
+use super::AwsError;
 
-/// What a request is signed with.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Credentials {
-    pub access_key_id: String,
-    pub secret_access_key: String,
-    pub session_token: Option<String>,
+/// Credentials with their end.
+#[derive(Clone, Debug)]
+pub(super) struct Kept {
+    pub(super) credentials: Credentials,
     /// `None` for those that do not end.
-    pub expires_at: Option<Timestamp>,
-}
-
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials").field("access_key_id", &self.access_key_id).finish_non_exhaustive()
-    }
+    expires_at: Option<Timestamp>,
 }
 
 /// Credentials that end sooner than this are fetched anew.
 const MARGIN_MS: i64 = 5 * MINUTE_MS;
 
-impl Credentials {
+impl Kept {
     pub(super) fn is_good(&self, now: Timestamp) -> bool {
         self.expires_at.is_none_or(|end| end.since_ms(now) > MARGIN_MS)
     }
@@ -41,7 +36,7 @@ impl Credentials {
 pub enum BaseCredentials {
     Given(Credentials),
     /// Address, and what its `Authorization` is to say.
-    Container(String, Option<String>),
+    Container(String, Option<Secret>),
     /// Address of the instance's metadata service.
     Instance(String),
 }
@@ -55,8 +50,8 @@ const TOKEN_SECONDS: &str = "300";
 #[serde(rename_all = "PascalCase")]
 struct Told {
     access_key_id: String,
-    secret_access_key: String,
-    token: Option<String>,
+    secret_access_key: Secret,
+    token: Option<Secret>,
     expiration: Option<String>,
 }
 
@@ -67,12 +62,10 @@ impl BaseCredentials {
         let of = |name: &str| environment.get(name).filter(|value| !value.is_empty()).cloned();
         match (of("AWS_ACCESS_KEY_ID"), of("AWS_SECRET_ACCESS_KEY")) {
             (Some(access_key_id), Some(secret_access_key)) => {
-                let session_token = of("AWS_SESSION_TOKEN");
                 return Ok(Self::Given(Credentials {
                     access_key_id,
-                    secret_access_key,
-                    session_token,
-                    expires_at: None,
+                    secret_access_key: Secret::new(secret_access_key),
+                    session_token: of("AWS_SESSION_TOKEN").map(Secret::new),
                 }));
             }
             (None, None) => {}
@@ -85,71 +78,76 @@ impl BaseCredentials {
             };
         }
         if let Some(address) = of("AWS_CONTAINER_CREDENTIALS_FULL_URI") {
-            let host = reqwest::Url::parse(&address).ok().and_then(|url| url.host_str().map(str::to_owned));
+            let host = Url::parse(&address).ok().and_then(|url| url.host_str().map(str::to_owned));
             let allowed = ["127.0.0.1", "localhost", "[::1]", "169.254.170.2", "169.254.170.23", "[fd00:ec2::23]"];
             return match host.is_some_and(|host| allowed.contains(&host.as_str())) || address.starts_with("https://") {
-                true => Ok(Self::Container(address, of("AWS_CONTAINER_AUTHORIZATION_TOKEN"))),
+                true => Ok(Self::Container(address, of("AWS_CONTAINER_AUTHORIZATION_TOKEN").map(Secret::new))),
                 false => Err(AwsError::invalid("AWS_CONTAINER_CREDENTIALS_FULL_URI is not of this machine")),
             };
         }
         Ok(Self::Instance(of("AWS_EC2_METADATA_SERVICE_ENDPOINT").unwrap_or_else(|| INSTANCE.to_owned())))
     }
 
-    pub(super) async fn fetch(&self, http: &Client) -> Result<Credentials, AwsError> {
+    pub(super) async fn fetch(&self, transport: &Transport) -> Result<Kept, AwsError> {
         match self {
-            Self::Given(credentials) => Ok(credentials.clone()),
+            Self::Given(credentials) => Ok(Kept { credentials: credentials.clone(), expires_at: None }),
             Self::Container(address, authorization) => {
-                let request = http.get(address);
-                told(
-                    &text(match authorization {
-                        Some(own) => request.header("authorization", own),
-                        None => request,
-                    })
-                    .await?,
-                )
+                let own = authorization.as_ref().map(|own| ("authorization", own.reveal()));
+                told(&text(transport, Method::GET, address, own).await?)
             }
             Self::Instance(base) => {
                 let base = base.trim_end_matches('/');
-                let token = http
-                    .put(format!("{base}/latest/api/token"))
-                    .header("x-aws-ec2-metadata-token-ttl-seconds", TOKEN_SECONDS);
-                let token = text(token).await?;
-                let of = |path: String| text(http.get(path).header("x-aws-ec2-metadata-token", token.trim()));
+                let lasts = Some(("x-aws-ec2-metadata-token-ttl-seconds", TOKEN_SECONDS));
+                let token = text(transport, Method::PUT, &format!("{base}/latest/api/token"), lasts).await?;
+                let own = Some(("x-aws-ec2-metadata-token", token.trim()));
                 let folder = format!("{base}/latest/meta-data/iam/security-credentials/");
-                let role = of(folder.clone()).await?;
-                told(&of(format!("{folder}{}", role.lines().next().unwrap_or_default().trim())).await?)
+                let role = text(transport, Method::GET, &folder, own).await?;
+                let role = role.lines().next().unwrap_or_default().trim();
+                told(&text(transport, Method::GET, &format!("{folder}{role}"), own).await?)
             }
         }
     }
 }
 
-async fn text(request: reqwest::RequestBuilder) -> Result<String, AwsError> {
-    let (status, _, body) = client::exchange(request).await?;
-    if status != 200 {
-        return Err(AwsError::answered(status, "NoCredentials", "the service of credentials refuses"));
+async fn text(
+    transport: &Transport,
+    method: Method,
+    address: &str,
+    header: Option<(&'static str, &str)>,
+) -> Result<String, AwsError> {
+    let url = Url::parse(address).map_err(|_| AwsError::invalid("the service of credentials has no address"))?;
+    let mut headers = HeaderMap::new();
+    if let Some((name, value)) = header {
+        let mut value = HeaderValue::try_from(value)
+            .map_err(|_| AwsError::invalid(format!("a header cannot hold what {name} needs")))?;
+        value.set_sensitive(true);
+        headers.insert(HeaderName::from_static(name), value);
     }
-    Ok(String::from_utf8_lossy(&body).into_owned())
+    let answered = transport.exchange(method, Outgoing { url, headers, body: Vec::new(), answer: Answer::Any }).await?;
+    if answered.status != 200 {
+        return Err(AwsError::answered(answered.status, "NoCredentials", "the service of credentials refuses"));
+    }
+    Ok(String::from_utf8_lossy(&answered.body).into_owned())
 }
 
-fn told(text: &str) -> Result<Credentials, AwsError> {
+fn told(text: &str) -> Result<Kept, AwsError> {
     let told: Told = serde_json::from_str(text)
         .map_err(|_| AwsError::Unanswered { message: "the service of credentials does not give any".to_owned() })?;
-    Ok(Credentials {
-        access_key_id: told.access_key_id,
-        secret_access_key: told.secret_access_key,
-        session_token: told.token,
-        expires_at: told.expiration.as_deref().and_then(Timestamp::parse),
-    })
+    let Told { access_key_id, secret_access_key, token, expiration } = told;
+    let credentials = Credentials { access_key_id, secret_access_key, session_token: token };
+    Ok(Kept { credentials, expires_at: expiration.as_deref().and_then(Timestamp::parse) })
 }
 
 /// What `AssumeRole` answered.
-pub(super) fn assumed(answer: &Value) -> Result<Credentials, AwsError> {
+pub(super) fn assumed(answer: &Value) -> Result<Kept, AwsError> {
     let of = |name: &str| answer.pointer(&format!("/Credentials/{name}")).and_then(Value::as_str).map(str::to_owned);
     match (of("AccessKeyId"), of("SecretAccessKey"), of("SessionToken")) {
-        (Some(access_key_id), Some(secret_access_key), Some(token)) => Ok(Credentials {
-            access_key_id,
-            secret_access_key,
-            session_token: Some(token),
+        (Some(access_key_id), Some(secret_access_key), Some(token)) => Ok(Kept {
+            credentials: Credentials {
+                access_key_id,
+                secret_access_key: Secret::new(secret_access_key),
+                session_token: Some(Secret::new(token)),
+            },
             // Without a time that can be read it is good for the one call.
             expires_at: of("Expiration").as_deref().and_then(Timestamp::parse).or(Some(Timestamp::from_millis(0))),
         }),

@@ -1,5 +1,7 @@
 //! Where a service answers, and for which region its calls are signed.
 
+use trailwarden_runtime::quoted::quoted;
+
 use super::AwsError;
 
 #[derive(Debug, PartialEq, Eq)]
@@ -15,7 +17,7 @@ pub(super) fn endpoint(service: &str, place: &str, instead: Option<&str>) -> Res
         && place.len() <= 32
         && place.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
     if !is_region {
-        return Err(AwsError::invalid(format!("{:?} is no region", super::error::cut(place))));
+        return Err(AwsError::invalid(format!("{:?} is no region", quoted(place))));
     }
     let (suffix, home, global_host) = match place {
         place if place.starts_with("cn-") => ("amazonaws.com.cn", "cn-north-1", "cn-north-1.amazonaws.com.cn"),

@@ -1,5 +1,7 @@
 //! What AWS, or the way to it, said instead of an answer.
 
+use trailwarden_runtime::quoted::quoted;
+
 /// Why a call failed, by what helps.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -26,9 +28,6 @@ pub enum AwsError {
     Refused { code: String, message: String },
 }
 
-/// Characters of a message that are kept.
-const MESSAGE_CHARS_MAX: usize = 300;
-
 impl AwsError {
     /// Sorts an answer that is an error. Codes come as services write them: `Throttling`, `NoSuchEntity`,
     /// `com.amazonaws.kms#NotFoundException`, `InvalidInstanceID.NotFound`.
@@ -37,7 +36,7 @@ impl AwsError {
         if code.is_empty() {
             code = format!("HTTP {status}");
         }
-        let message = cut(message);
+        let message = quoted(message);
         let bare = code.trim_end_matches("Exception");
         if status == 429 || status >= 500 || is_throttle(bare) {
             return Self::Throttled { code, message };
@@ -91,10 +90,6 @@ fn is_throttle(code: &str) -> bool {
         || ["InternalError", "InternalServiceError", "ConcurrentModification", "ServiceFailure"].contains(&code)
 }
 
-pub(super) fn cut(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(MESSAGE_CHARS_MAX).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,6 +123,6 @@ mod tests {
         ] {
             assert_eq!(kind(status, code), expect, "{status} {code}");
         }
-        assert_eq!(AwsError::answered(400, "a#B", "x\u{1b}[2Jy").to_string(), "refused: B: x[2Jy");
+        assert_eq!(AwsError::answered(400, "a#B", "x\u{1b}[2Jy").to_string(), "refused: B: x [2Jy");
     }
 }

@@ -7,15 +7,16 @@ mod endpoint;
 mod error;
 mod facts;
 mod read;
-mod sign;
 mod write;
 
 use async_trait::async_trait;
 use serde_json::Value;
 
 pub use client::{Client, Settings};
-pub use credentials::{BaseCredentials, Credentials};
+pub use credentials::BaseCredentials;
 pub use error::AwsError;
+pub use trailwarden_runtime::secret::Secret;
+pub use trailwarden_runtime::sigv4::Credentials;
 
 /// On whose behalf, and how narrowly, a call is made.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -3,9 +3,10 @@
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 use serde_json::{Map, Value};
+use trailwarden_runtime::quoted::quoted;
 
+use super::AwsError;
 use super::facts::{Operation, Place, Protocol, Scalar, Shape};
-use super::{AwsError, error};
 
 /// An element of an answer.
 #[derive(Debug, Default)]
@@ -128,7 +129,7 @@ fn value(shape: &Shape, element: &Element) -> Value {
 
 /// The tree of a body. Document types are not read, so no entity is expanded but the five of XML and characters.
 fn element(body: &[u8]) -> Result<Element, AwsError> {
-    let bad = |what: &str| AwsError::Unanswered { message: format!("the answer is no XML: {}", error::cut(what)) };
+    let bad = |what: &str| AwsError::Unanswered { message: format!("the answer is no XML: {}", quoted(what)) };
     let mut reader = Reader::from_reader(body);
     let mut open: Vec<Element> = Vec::new();
     loop {

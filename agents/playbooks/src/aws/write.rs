@@ -1,10 +1,10 @@
 //! Requests as services want them: one writer a protocol.
 
 use serde_json::Value;
+use trailwarden_runtime::sigv4::{self, encoded};
 
+use super::AwsError;
 use super::facts::{Member, Operation, Place, Protocol, Scalar, Service, Shape};
-use super::sign::encoded;
-use super::{AwsError, sign};
 
 /// A request before it has an address and a signature.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -170,7 +170,7 @@ fn rest(service: &Service, facts: &Operation, parameters: &Value) -> Result<Writ
     }
     if facts.checksum {
         use base64::Engine as _;
-        let digest = base64::engine::general_purpose::STANDARD.encode(sign::sha256(&written.body));
+        let digest = base64::engine::general_purpose::STANDARD.encode(sigv4::sha256(&written.body));
         written.headers.push(("x-amz-checksum-sha256".to_owned(), digest));
     }
     Ok(written)

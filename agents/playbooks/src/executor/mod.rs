@@ -24,6 +24,7 @@ use trailwarden_core::response::audit::Note;
 use trailwarden_core::response::life::{Event, Fault, Life, Misfit, Work};
 use trailwarden_core::response::limits::{Ledger, Limits};
 use trailwarden_core::time::{DAY_MS, SECOND_MS, Timestamp};
+use trailwarden_runtime::Clock;
 
 use crate::aws::{Aws, Scope};
 use crate::keys::SigningKey;
@@ -34,6 +35,7 @@ use perform::{Held, Performance};
 
 pub use audit::{AuditError, Verified, verify_audit, verify_lines};
 pub use orders::LEASE_MS_MAX;
+pub(crate) use perform::unbuilt;
 pub use record::Record;
 pub use service::{Config, Deps, consumer, run};
 
@@ -48,8 +50,6 @@ const NONCE: &str = "nonce";
 /// Others that may move an action at the same moment before we give up.
 const RACES_MAX: usize = 16;
 
-type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
-
 /// Why an executor could not go on. What it was at is where it was, and goes on later.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -61,6 +61,17 @@ pub enum ExecutorError {
     /// Ours, or somebody wrote into the stream.
     #[error("the record of action {key} cannot be read: {why}")]
     Record { key: String, why: String },
+}
+
+impl ExecutorError {
+    /// Whether trying the same again can help.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Bus(error) | Self::Audit(AuditError::Bus(error)) => error.is_transient(),
+            Self::Audit(AuditError::Raced) => true,
+            Self::Audit(AuditError::Unreadable(_)) | Self::Record { .. } => false,
+        }
+    }
 }
 
 /// What an executor is set to.
@@ -214,7 +225,8 @@ impl Executor {
             let detail = format!("{}: {}", describe(&record), lines.join("; "));
             self.note("executor", &what, &record.case, &record.key, &detail, ended).await?;
         }
-        record.held_until = now.plus_ms(HOLD_MS);
+        // An order to undo does not wait for somebody who may have died since.
+        record.held_until = if record.life.is_at_rest() { now } else { now.plus_ms(HOLD_MS) };
         match self.store(&record, sequence).await? {
             Some(_) => Ok(Turn::Moved),
             None => Ok(Turn::Elsewhere),

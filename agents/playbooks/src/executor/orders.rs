@@ -1,6 +1,7 @@
 //! Orders of people: read from the bus, let through the gate, turned into actions. Each that is refused is written down.
 
 use std::collections::BTreeSet;
+use std::sync::PoisonError;
 
 use bytes::Bytes;
 use trailwarden_bus::{Error as BusError, Outgoing, Published, Sequence, Stored, Subject};
@@ -20,7 +21,7 @@ use crate::{CaseContext, calls};
 
 /// The longest that a step stands without a person renewing it.
 pub const LEASE_MS_MAX: i64 = 7 * DAY_MS;
-/// Orders of one case that are looked through; who sends more has them refused.
+/// Orders of one case that are looked through: with more, a denial might not be seen, so nothing of it is approved any more.
 const ORDERS_MAX: usize = 64;
 
 impl Executor {
@@ -40,7 +41,9 @@ impl Executor {
         let used = self.reserve(&order, stored.sequence).await?;
         match order.intent {
             Intent::Approve | Intent::Deny => self.approve(&case, &submitted, &order, &used, stored.sequence).await,
-            Intent::Undo | Intent::Renew => self.command(&case, &submitted.signed, order.intent, &used).await,
+            Intent::Undo | Intent::Renew => {
+                self.command(&case, &submitted.signed, order.intent, &used, stored.sequence).await
+            }
         }
     }
 
@@ -80,13 +83,17 @@ impl Executor {
                 Err(refusal) => self.refused(case, &refusal.to_string()).await,
             };
         }
+        let (earlier, is_whole) = self.orders(case, sequence).await?;
+        if !is_whole {
+            return self.refused(case, &format!("there are more than {ORDERS_MAX} orders about this case")).await;
+        }
         // By itself first, so that what is wrong with this one is said of this one.
         let admitted = match gate.admit(&submitted.proposal, std::slice::from_ref(&submitted.signed), false) {
             Err(refusal) if refusal.is_waiting() => {
-                let earlier = self.earlier(case, submitted, sequence).await?;
-                self.gate(used).admit(&submitted.proposal, &earlier, false)
+                let good = self.good_orders(submitted, &earlier).await?;
+                self.gate(used).admit(&submitted.proposal, &good, false)
             }
-            admitted => match self.denial(case, submitted, sequence).await? {
+            admitted => match self.denial(case, submitted, &earlier) {
                 Some(denied) => Err(denied),
                 None => admitted,
             },
@@ -105,17 +112,16 @@ impl Executor {
         Gate { tenant: &settings.tenant, registry: &settings.registry, verify: &Ed25519, used, now: clock() }
     }
 
-    /// The orders about the same proposal up to this one that are good by themselves.
-    async fn earlier(
+    /// The orders about the same proposal that are good by themselves.
+    async fn good_orders(
         &self,
-        case: &str,
         submitted: &Submitted,
-        until: Sequence,
+        earlier: &[(Sequence, Submitted)],
     ) -> Result<Vec<SignedOrder>, ExecutorError> {
         let mut good = Vec::new();
-        for (sequence, earlier) in self.orders(case, until).await? {
+        for (sequence, earlier) in earlier {
             let Ok(order) = serde_json::from_str::<Order>(&earlier.signed.order) else { continue };
-            let used = self.reserve(&order, sequence).await?;
+            let used = self.reserve(&order, *sequence).await?;
             let gate = self.gate(&used);
             let is_good = match gate.admit(&submitted.proposal, std::slice::from_ref(&earlier.signed), false) {
                 Ok(_) => true,
@@ -123,38 +129,53 @@ impl Executor {
                 Err(refusal) => refusal.is_waiting() && order.intent == Intent::Approve,
             };
             if is_good {
-                good.push(earlier.signed);
+                good.push(earlier.signed.clone());
             }
         }
         Ok(good)
     }
 
     /// An approver who denied this very proposal before.
-    async fn denial(
-        &self,
-        case: &str,
-        submitted: &Submitted,
-        until: Sequence,
-    ) -> Result<Option<Refusal>, ExecutorError> {
+    fn denial(&self, case: &str, submitted: &Submitted, earlier: &[(Sequence, Submitted)]) -> Option<Refusal> {
         let own = digest(submitted.proposal.as_bytes());
-        for (_, earlier) in self.orders(case, until).await? {
-            let Ok(order) = serde_json::from_str::<Order>(&earlier.signed.order) else { continue };
-            let nothing_used = BTreeSet::new();
+        let nothing_used = BTreeSet::new();
+        earlier.iter().find_map(|(_, earlier)| {
+            let order = serde_json::from_str::<Order>(&earlier.signed.order).ok()?;
             let is_good = self.gate(&nothing_used).command(&earlier.signed, case, Intent::Deny).is_ok();
-            if is_good && order.proposal == own {
-                return Ok(Some(Refusal::Denied(order.approver)));
-            }
-        }
-        Ok(None)
+            (is_good && order.proposal == own).then_some(Refusal::Denied(order.approver))
+        })
     }
 
-    async fn orders(&self, case: &str, until: Sequence) -> Result<Vec<(Sequence, Submitted)>, ExecutorError> {
+    /// The first orders about a case up to one, and whether those are all.
+    async fn orders(&self, case: &str, until: Sequence) -> Result<(Vec<(Sequence, Submitted)>, bool), ExecutorError> {
         let subject = Subject::action(&self.settings.tenant, ORDER, case);
         let stored = self.bus.read(&subject, 0, ORDERS_MAX).await?;
+        let is_whole = stored.last().is_none_or(|last| last.sequence >= until);
         let read = stored.into_iter().filter(|stored| stored.sequence <= until).filter_map(|stored| {
             serde_json::from_slice(&stored.payload).ok().map(|submitted| (stored.sequence, submitted))
         });
-        Ok(read.collect())
+        Ok((read.collect(), is_whole))
+    }
+
+    /// Actions of a case that are not at their end: those that were seen, and those that its orders began elsewhere a
+    /// moment ago.
+    async fn standing(&self, case: &str, until: Sequence) -> Result<Vec<String>, ExecutorError> {
+        let mut keys: BTreeSet<String> = {
+            let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            open.values().filter(|record| record.case == case).map(|record| record.key.clone()).collect()
+        };
+        for (_, order) in self.orders(case, until).await?.0 {
+            let steps = serde_json::from_str::<Proposal>(&order.proposal).map(|proposal| proposal.steps);
+            let steps = steps.unwrap_or_default().into_iter().take(STEPS_MAX);
+            keys.extend(steps.map(|step| idempotency_key(case, &step.action)));
+        }
+        let mut standing = Vec::new();
+        for key in keys {
+            if self.record(&key).await?.is_some_and(|(record, _)| record.life.due().is_some()) {
+                standing.push(key);
+            }
+        }
+        Ok(standing)
     }
 
     /// Makes actions of what was approved.
@@ -173,7 +194,7 @@ impl Executor {
             let action = &proposed.action;
             let key = idempotency_key(&proposal.case, action);
             let step = calls(action, &context);
-            let ledger = self.ledger.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+            let ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let allowed = self.settings.limits.allow(&ledger, action, self.settings.active_principals, consent, now);
             let refusal = if serde_json::to_value(&step).ok().as_ref() != Some(&proposed.spelled) {
                 Some("its calls are not those that this executor would make".to_owned())
@@ -224,16 +245,14 @@ impl Executor {
         signed: &SignedOrder,
         intent: Intent,
         used: &BTreeSet<String>,
+        until: Sequence,
     ) -> Result<(), ExecutorError> {
         let approved = match self.gate(used).command(signed, case, intent) {
             Ok(approved) => approved,
             Err(refusal) => return self.refused(case, &refusal.to_string()).await,
         };
         let order = approved.get();
-        let keys: Vec<String> = {
-            let open = self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            open.values().filter(|record| record.case == case).map(|record| record.key.clone()).collect()
-        };
+        let keys = self.standing(case, until).await?;
         let (what, event) = match intent {
             Intent::Renew => ("renewed", Event::Renewed { until: (self.clock)().plus_ms(LEASE_MS_MAX) }),
             _ => ("undo ordered", Event::UndoAsked(order.approver.clone())),

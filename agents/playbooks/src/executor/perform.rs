@@ -281,7 +281,7 @@ fn fault(error: &AwsError) -> Fault {
 }
 
 /// Playbooks that this executor cannot bring through whole, and why.
-pub(super) fn unbuilt(playbook: Playbook) -> Option<&'static str> {
+pub(crate) fn unbuilt(playbook: Playbook) -> Option<&'static str> {
     match playbook {
         Playbook::PreserveLogs => Some("copying raw records is not built yet"),
         _ => None,

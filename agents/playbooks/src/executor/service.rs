@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use trailwarden_bus::{Bus, Consumer, Delivery, Stream, Subscription};
-use trailwarden_core::time::Timestamp;
+use trailwarden_runtime::Clock;
+use trailwarden_runtime::backoff::{self, Ended};
+use trailwarden_runtime::metrics::Metrics;
+use trailwarden_runtime::readiness::Readiness;
 
 use super::{Executor, ExecutorError, LIFE, ORDER, Record, Settings};
 use crate::aws::Aws;
@@ -21,7 +24,10 @@ pub struct Deps {
     pub bus: Arc<dyn Bus>,
     pub aws: Arc<dyn Aws>,
     pub key: Arc<SigningKey>,
-    pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    pub clock: Clock,
+    /// Set once what others began is known.
+    pub readiness: Readiness,
+    pub metrics: Metrics,
 }
 
 /// How long an order may be worked on before it is given to somebody again.
@@ -68,14 +74,28 @@ fn lives(tenant: &str, name: &str) -> Consumer {
 pub async fn run(config: Config, deps: Deps, stop: CancellationToken) -> Result<(), ExecutorError> {
     let (tenant, name) = (config.settings.tenant.clone(), config.settings.name.clone());
     let executor = Executor::new(config.settings, Arc::clone(&deps.bus), deps.aws, deps.key, Arc::clone(&deps.clock));
-    let mut lives = deps.bus.subscribe(&lives(&tenant, &name)).await?;
-    let mut orders = deps.bus.subscribe(&consumer(&tenant)).await?;
-    executor.note("executor", "started", "", "", &name, false).await?;
+    let begin = async || {
+        let lives = deps.bus.subscribe(&lives(&tenant, &name)).await?;
+        let orders = deps.bus.subscribe(&consumer(&tenant)).await?;
+        executor.note("executor", "started", "", "", &name, false).await?;
+        Ok((lives, orders))
+    };
+    let begun = backoff::retry("executor", &deps.metrics, &stop, ExecutorError::is_transient, begin).await;
+    let (mut lives, mut orders) = match begun {
+        Ok(begun) => begun,
+        Err(Ended::Failed(error)) => return Err(error),
+        Err(_) => return Ok(()),
+    };
     // Orders may be about what others began.
     let follower = format!("executor-{name}");
-    while !stop.is_cancelled() && !deps.bus.lag(Stream::Action, &follower).await?.is_idle() {
-        executor.follow(patient(lives.as_mut(), TICK).await?).await;
+    while !stop.is_cancelled() {
+        match deps.bus.lag(Stream::Action, &follower).await {
+            Ok(lag) if lag.is_idle() => break,
+            Err(error) if !error.is_transient() => return Err(error.into()),
+            _ => executor.follow(patient(lives.as_mut(), TICK).await?).await,
+        }
     }
+    deps.readiness.set(true);
     while !stop.is_cancelled() {
         let due_ms = executor.next_due().map(|(at, _)| at.since_ms((deps.clock)()).max(0).unsigned_abs());
         let wait = due_ms.map_or(TICK, |due_ms| TICK.min(Duration::from_millis(due_ms)));

@@ -91,17 +91,27 @@ impl Bench {
         Executor::new(settings, Arc::clone(&self.bus), aws, Arc::clone(&self.executor_key), self.clock.read())
     }
 
+    /// An executor on a bus of its own making over the same messages.
+    pub(crate) fn executor_on(&self, bus: Arc<dyn Bus>, name: &str, aws: Arc<dyn Aws>) -> Executor {
+        Executor::new(self.settings(name), bus, aws, Arc::clone(&self.executor_key), self.clock.read())
+    }
+
     /// The proposal's text for one step.
     pub(crate) fn proposal(&self, case: &str, action: &Action) -> String {
+        self.proposal_of(case, std::slice::from_ref(action))
+    }
+
+    pub(crate) fn proposal_of(&self, case: &str, actions: &[Action]) -> String {
         let reference_time = self.clock.now();
-        let spelled = calls(action, &CaseContext { case_id: case, reference_time });
+        let context = CaseContext { case_id: case, reference_time };
+        let step = |action: &Action| ProposedStep { action: action.clone(), spelled: json!(calls(action, &context)) };
         let proposal = Proposal {
             tenant: TENANT.to_owned(),
             case: case.to_owned(),
             requester: "council".to_owned(),
             reference_time,
             lease_ms: 2 * HOUR_MS,
-            steps: vec![ProposedStep { action: action.clone(), spelled: json!(spelled) }],
+            steps: actions.iter().map(step).collect(),
         };
         serde_json::to_string(&proposal).expect("writes")
     }

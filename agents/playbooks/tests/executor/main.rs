@@ -1,5 +1,9 @@
 //! The executor, against AWS's interfaces and against a twin that fails as it is told to.
 
 mod bench;
+mod http;
+mod mortal;
 mod moto;
+mod orders;
+mod role;
 mod twin;

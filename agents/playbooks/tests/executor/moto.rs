@@ -5,10 +5,15 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 
-use serde_json::Value;
+use async_trait::async_trait;
+use serde_json::{Value, json};
 use trailwarden_core::plan::{Action, Playbook};
+use trailwarden_core::response::approval::Intent;
+use trailwarden_core::response::idempotency_key;
 use trailwarden_core::response::life::{Outcome, State};
-use trailwarden_playbooks::aws::{Aws, BaseCredentials, Client, Credentials, Settings};
+use trailwarden_playbooks::aws::{
+    Aws, AwsError, BaseCredentials, Client, Credentials, Request, Scope, Secret, Settings,
+};
 use trailwarden_playbooks::executor::Executor;
 use trailwarden_servers::{Moto, program};
 
@@ -50,18 +55,32 @@ impl Drop for Account {
     }
 }
 
+/// A client whose every call has to be one that its session policy names: moto enforces none.
+struct Narrowed(Client);
+
+#[async_trait]
+impl Aws for Narrowed {
+    async fn call(&self, scope: &Scope, request: &Request) -> Result<Value, AwsError> {
+        // IAM's word for the three calls about it.
+        let operation = request.operation.replace("PublicAccessBlock", "BucketPublicAccessBlock");
+        let operation = operation.replace("DeleteBucketPublic", "PutBucketPublic");
+        let action = format!("\"{}:{operation}\"", request.service);
+        assert!(scope.session_policy.contains(&action), "{action}: {}", scope.session_policy);
+        self.0.call(scope, request).await
+    }
+}
+
 fn client(moto: &Moto, bench: &Bench) -> Arc<dyn Aws> {
     let own = || "example".to_owned();
-    let base = Credentials { access_key_id: own(), secret_access_key: own(), session_token: None, expires_at: None };
+    let base = Credentials { access_key_id: own(), secret_access_key: Secret::new(own()), session_token: None };
     let settings = Settings {
-        role: "TrailwardenExecutor".to_owned(),
         external_id: Some("external-id".to_owned()),
         partition: "aws".to_owned(),
         region: "eu-west-1".to_owned(),
         endpoint: Some(moto.url()),
         base: BaseCredentials::Given(base),
     };
-    Arc::new(Client::new(settings, bench.clock.read()).expect("a client"))
+    Arc::new(Narrowed(Client::new(settings, bench.clock.read()).expect("a client")))
 }
 
 /// Every playbook with a target of the account that `account.py` sets up.
@@ -172,4 +191,34 @@ async fn every_playbook_is_applied_verified_and_undone() {
     let left: Vec<_> = Playbook::ALL.iter().filter(|playbook| !used.contains(playbook)).collect();
     // Its records come out of the archive.
     assert_eq!(left, [&Playbook::PreserveLogs]);
+}
+
+#[tokio::test]
+async fn one_plan_reaches_two_accounts_and_one_order_brings_both_back() {
+    let moto = Moto::start();
+    let bench = Bench::new().await;
+    let mut account = Account::on(&moto);
+    let executor = bench.executor("one", client(&moto, &bench));
+    let accounts = [ACCOUNT, "444455556666"];
+    for number in accounts {
+        account.ask(&format!("user {number} alice"));
+    }
+    let steps = accounts.map(|number| action(Playbook::QuarantineUserHard, number, "alice"));
+    let proposal = bench.proposal_of("c1", &steps);
+    let message = bench.send("c1", &proposal, bench.sign(&bench.order(Intent::Approve, "c1", &proposal, "ann"))).await;
+    executor.take(&message).await.expect("taken");
+    let keys = steps.map(|step| idempotency_key("c1", &step));
+    for (key, number) in keys.iter().zip(accounts) {
+        assert_eq!(account.ask(&format!("policies {number} alice")), json!([]));
+        live(&bench, &executor, key, Some(State::Verified)).await;
+        assert_eq!(account.ask(&format!("policies {number} alice")), json!(["TrailwardenQuarantine-c1"]));
+    }
+    let message = bench.send("c1", "", bench.sign(&bench.order(Intent::Undo, "c1", "", "bob"))).await;
+    executor.take(&message).await.expect("taken");
+    for (key, number) in keys.iter().zip(accounts) {
+        live(&bench, &executor, key, None).await;
+        assert_eq!(bench.record(&executor, key).await.life.outcome(), Some(Outcome::Undone));
+        assert_eq!(account.ask(&format!("policies {number} alice")), json!([]));
+    }
+    bench.verify_audit().await;
 }

@@ -95,6 +95,7 @@ fn tiers_ask_for_as_many_as_they_say() {
     let (t2, t3) = (proposal(Playbook::QuarantineUserHard), proposal(Playbook::ScpQuarantine));
     let by = |text: &str, who: &str| signed(&order(text, who));
     assert_eq!(admit(&t0, &[]), Ok(vec![]));
+    assert_eq!(admit(&t0, &[by(&t0, "cyd")]), Ok(vec!["cyd".to_owned()]));
     assert_eq!(admit(&t1, &[]), Err(Refusal::Missing { have: 0, need: 1 }));
     assert_eq!(admit_with(&t1, &[], &BTreeSet::new(), true), Ok(vec![]));
     assert_eq!(admit(&t1, &[by(&t1, "cyd")]), Ok(vec!["cyd".to_owned()]));

@@ -197,6 +197,11 @@ impl Life {
         }
     }
 
+    /// Whether nothing is half done: whoever goes on need not know who was at it before.
+    pub fn is_at_rest(&self) -> bool {
+        matches!(self.phase, Phase::ReadBack(_) | Phase::Watch | Phase::Leased | Phase::Done)
+    }
+
     /// Whether undoing it can be asked for.
     pub fn can_be_undone(&self) -> bool {
         self.phase != Phase::Done && (self.nature.reversible || self.phase == Phase::Work(Work::Capture))

@@ -1,0 +1,184 @@
+//! A case's step from the plan to AWS and back, as people see it: a deployment of processes, keys, orders, the audit log.
+#![allow(clippy::disallowed_methods, reason = "reads and writes files of its own")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+use trailwarden_servers::{Moto, program};
+use trailwarden_tests::cluster::{Cluster, Feed, PATIENCE, Record, last_time};
+use trailwarden_tests::command::{Run, trailwarden};
+use trailwarden_tests::repository::root;
+
+/// The organisation's own, which a deployment is told.
+const ACCOUNTS: [&str; 4] = ["274019836651", "274019836702", "274019836815", "274019836944"];
+
+fn records() -> Vec<Record> {
+    let text = std::fs::read_to_string(root().join("tests/fixtures/incident/incident.jsonl")).unwrap();
+    let record = |line: &str| {
+        let value: Value = serde_json::from_str(line).unwrap();
+        let of = |name: &str| value[name].as_str().unwrap().to_owned();
+        Record { event_time: of("eventTime"), event_id: of("eventID"), json: Bytes::from(line.to_owned()) }
+    };
+    text.lines().map(record).collect()
+}
+
+/// What another client of AWS says.
+fn account(moto: &Moto, question: &str) -> Value {
+    let mut command = Command::new(program(&["python"]));
+    command.arg(root().join("tests/python/account.py")).arg(moto.url()).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    writeln!(child.stdin.take().unwrap(), "{question}").unwrap();
+    serde_json::from_slice(&child.wait_with_output().unwrap().stdout).unwrap()
+}
+
+/// Makes a key; the line that is printed of it.
+fn keygen(folder: &Path, name: &str) -> (PathBuf, String) {
+    let key = folder.join(format!("{name}.key"));
+    let run = trailwarden(["approver", "keygen", "--name", name, "--out"]).arg(&key).run();
+    run.assert_code(0);
+    (key, run.stdout)
+}
+
+/// Asks until the answer is one that is waited for.
+async fn until(what: &str, mut answer: impl FnMut() -> Result<(), String>) {
+    let started = tokio::time::Instant::now();
+    let mut looks = tokio::time::interval(Duration::from_millis(250));
+    loop {
+        looks.tick().await;
+        let Err(found) = answer() else { return };
+        assert!(started.elapsed() < PATIENCE, "{what}: {found}");
+    }
+}
+
+struct Desk<'a> {
+    cluster: &'a Cluster,
+    case: String,
+}
+
+impl Desk<'_> {
+    fn ask(&self, words: &[&str]) -> Run {
+        trailwarden(words).arg("--config").arg(self.cluster.configuration()).run()
+    }
+
+    fn order(&self, words: &[&str], key: &Path) -> Run {
+        let (case, key) = (self.case.as_str(), key.to_string_lossy());
+        let signed = ["--key", &key, "--approver", "ann", "--reason", "seen by hand"];
+        self.ask(&[&["case", words[0], case], &words[1..], &signed].concat())
+    }
+
+    /// What the audit log says of the case, in order.
+    fn audited(&self) -> Vec<(String, String)> {
+        let run = self.ask(&["audit", "list", "--case", &self.case]);
+        run.assert_code(0);
+        let entry = |line: &str| {
+            let entry: Value = serde_json::from_str(line).unwrap();
+            let of = |name: &str| entry[name].as_str().unwrap().to_owned();
+            (of("what"), of("detail"))
+        };
+        run.stdout.lines().map(entry).collect()
+    }
+
+    async fn audited_until(&self, what: &str) -> String {
+        let mut detail = String::new();
+        let told = || {
+            let found = self.audited();
+            let entry = found.iter().find(|entry| entry.0 == what);
+            entry.map(|entry| detail.clone_from(&entry.1)).ok_or_else(|| format!("{found:?}\n{}", self.cluster.told()))
+        };
+        until(what, told).await;
+        detail
+    }
+}
+
+/// The malicious case, and what its plan tags: place in the plan from 1, account and name of a role.
+async fn found(cluster: &Cluster) -> (String, String, String, String) {
+    let mut line = String::new();
+    let list = || {
+        let run = trailwarden(["case", "list", "--verdict", "malicious", "--format", "jsonl", "--config"]);
+        let run = run.arg(cluster.configuration()).run();
+        let first = run.assert_code(0).stdout.lines().next();
+        first.map(|first| first.clone_into(&mut line)).ok_or_else(|| cluster.told())
+    };
+    until("a malicious case", list).await;
+    let case: Value = serde_json::from_str(&line).unwrap();
+    let plan = case["plan"].as_array().unwrap();
+    let is_tag = |step: &Value| step["playbook"] == "tag_and_notify" && step["target_kind"] == "role";
+    let nth = plan.iter().position(is_tag).unwrap();
+    let of = |name: &str| plan[nth][name].as_str().unwrap().to_owned();
+    let name = of("target").rsplit('/').next().unwrap().to_owned();
+    (case["case_id"].as_str().unwrap().to_owned(), (nth + 1).to_string(), of("account"), name)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_people_sign_is_done_and_taken_back_and_written_down() {
+    let (moto, mut cluster) = (Moto::start(), Cluster::start().await);
+    let folder = cluster.path().to_owned();
+    let [(ann, line), (eve, _), (own, executor)] = ["ann", "eve", "executor"].map(|name| keygen(&folder, name));
+    std::fs::write(folder.join("approvers.jsonl"), line).unwrap();
+    let public: Value = serde_json::from_str(&executor).unwrap();
+    let public = public["public_key"].as_str().unwrap();
+    let configuration = std::fs::read_to_string(cluster.configuration()).unwrap();
+    let configuration = configuration.replace("warm_up_h = 24", "warm_up_h = 168");
+    let executor = format!(
+        "[organisation]\naccounts = {ACCOUNTS:?}\n[executor]\nmode = \"approval\"\nkey = \"{}\"\napprovers = \"{}\"\n",
+        own.display(),
+        folder.join("approvers.jsonl").display()
+    );
+    std::fs::write(cluster.configuration(), configuration + &executor).unwrap();
+    cluster.run_all();
+    let records = records();
+    let feed = Feed { address: cluster.address("collector"), stream: "incident".to_owned(), records_a_request: 100 };
+    feed.send(&records).await;
+    cluster.drain(last_time(&records)).await;
+    let (case, step, number, role) = found(&cluster).await;
+    account(&moto, &format!("role {number} {role}"));
+    let tags = || account(&moto, &format!("tags {number} {role}"));
+    cluster.environment = moto.environment();
+    cluster.run("executor", None);
+
+    // Without a key, the calls are shown and nothing is on its way.
+    let desk = Desk { cluster: &cluster, case: case.clone() };
+    let shown = desk.ask(&["case", "approve", &case, "--step", &step]);
+    shown.assert_code(0);
+    for words in ["aws iam tag-role", "aws iam untag-role", &role, "nothing is signed"] {
+        assert!(shown.stderr.contains(words), "{words}: {}", shown.told());
+    }
+    assert_eq!(desk.audited(), []);
+    desk.order(&["approve", "--step", &step], &eve).assert_code(0);
+    assert!(desk.audited_until("refused").await.contains("forged"));
+    assert_eq!(tags(), json!([]));
+    desk.order(&["approve", "--step", &step], &ann).assert_code(0);
+    desk.audited_until("applied").await;
+    assert_eq!(tags(), json!([{ "Key": "trailwarden:case", "Value": case }]));
+
+    // As by `kill -9`: whoever comes next knows what was begun.
+    cluster.process("executor").kill();
+    cluster.run("executor", None);
+    let desk = Desk { cluster: &cluster, case: case.clone() };
+    desk.order(&["undo"], &ann).assert_code(0);
+    desk.audited_until("undone").await;
+    assert_eq!(tags(), json!([]));
+    let told: Vec<String> = desk.audited().into_iter().map(|(what, _)| what).collect();
+    for what in ["approved", "applying", "applied", "undo ordered", "undoing", "undone"] {
+        assert!(told.iter().any(|told| told == what), "{what}: {told:?}");
+    }
+    for (words, code, expected) in [
+        (&["audit", "verify", "--trust", public][..], 0, "the audit log holds"),
+        (&["audit", "verify"], 0, "the audit log holds"),
+        (&["audit", "verify", "--trust", &"0".repeat(64)], 1, "a key that is not trusted"),
+        // The streams are smaller than the configuration says, which it says too.
+        (&["doctor"], 1, "executor: has its key"),
+    ] {
+        let run = desk.ask(words);
+        run.assert_code(code);
+        assert!(run.stdout.contains(expected), "{}", run.told());
+    }
+    for (name, code) in cluster.stop_all() {
+        assert_eq!(code, Some(0), "{name}");
+    }
+}
