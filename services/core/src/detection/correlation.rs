@@ -11,7 +11,7 @@ pub const COUNT_MAX: u32 = 1_024;
 /// Distinct values that one event can contribute to a value count; an event that holds more counts for this many.
 pub const VALUES_PER_EVENT_MAX: usize = 256;
 const TIMESPAN_MS_MAX: i64 = 30 * DAY_MS;
-const RULES_MAX: usize = 64;
+pub(super) const RULES_MAX: usize = 64;
 const GROUP_FIELDS_MAX: usize = 16;
 
 /// A `correlation` block, read. Its rules are still names.

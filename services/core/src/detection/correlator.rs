@@ -7,8 +7,9 @@ use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
 use super::correlation::Bounds;
-use super::correlation::Kind;
+use super::correlation::{Kind, RULES_MAX};
 use super::{Match, RuleIndex, RuleSet};
+use crate::stored::at_most;
 use crate::time::Timestamp;
 
 /// Groups that are remembered, over all correlations.
@@ -63,7 +64,7 @@ enum Seen {
     Events(VecDeque<Timestamp>),
     /// Each value with its latest time.
     Distinct(Vec<(Timestamp, u64)>),
-    Sequence(Vec<Stage>),
+    Sequence(#[serde(deserialize_with = "at_most::<_, _, RULES_MAX>")] Vec<Stage>),
 }
 
 /// One rule's place in a sequence.

@@ -10,8 +10,10 @@ use serde_json::value::RawValue;
 use trailwarden_core::language::Language;
 use trailwarden_core::negotiation::said::Said;
 
-use super::Outcome;
+use super::{EVENTS_MAX, Outcome};
 
+/// Reasons of a judgement that are compared one by one; a council gives far fewer.
+const REASONS_MAX: usize = 1_000;
 /// Characters of a value that are quoted.
 const QUOTED_MAX: usize = 120;
 
@@ -163,6 +165,10 @@ fn events(was: &str, is: &str) -> Vec<Difference> {
 }
 
 fn lines(text: &str) -> Option<Vec<Line<'_>>> {
+    // Whoever forged it may have put more in.
+    if text.lines().nth(EVENTS_MAX).is_some() {
+        return None;
+    }
     text.lines().map(|line| serde_json::from_str(line).ok()).collect()
 }
 
@@ -250,32 +256,35 @@ fn judged(was: &str, is: &str) -> Vec<Difference> {
 
 /// What became of each reason: a claim is known by its words.
 fn claims(was: &Value, is: &Value) -> Vec<String> {
-    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-    let (before, now) = (list(was), list(is));
     let text = |reason: &Value| match Said::deserialize(&reason["said"]) {
         Ok(said) => Language::English.reason(&said),
         // Of another version.
         Err(_) => reason["said"].to_string(),
     };
-    let named = |reason: &Value| format!("claim {}", quoted(&Value::String(text(reason))));
+    let list = |value| -> Vec<(String, &Value)> {
+        let reasons = Value::as_array(value).into_iter().flatten().take(REASONS_MAX);
+        reasons.map(|reason| (text(reason), reason)).collect()
+    };
+    let (before, now) = (list(was), list(is));
+    let named = |text: &String| format!("claim {}", quoted(&Value::String(text.clone())));
     let mut found = Vec::new();
-    for reason in &before {
-        match now.iter().find(|other| text(other) == text(reason)) {
-            None => found.push(format!("{} is gone", named(reason))),
-            Some(other) if other == reason => {}
-            Some(other) if other["weight"] != reason["weight"] => {
+    for (text, reason) in &before {
+        match now.iter().find(|(other, _)| other == text) {
+            None => found.push(format!("{} is gone", named(text))),
+            Some((_, other)) if other == reason => {}
+            Some((_, other)) if other["weight"] != reason["weight"] => {
                 let (was, is) = (quoted(&reason["weight"]), quoted(&other["weight"]));
-                found.push(format!("{} weighed {was}, weighs {is}", named(reason)));
+                found.push(format!("{} weighed {was}, weighs {is}", named(text)));
             }
-            Some(other) => {
+            Some((_, other)) => {
                 let (path, was, is) = parted("", reason, other);
-                found.push(sentence(&path, &named(reason), was, is));
+                found.push(sentence(&path, &named(text), was, is));
             }
         }
     }
-    let is_new = |reason: &&Value| !before.iter().any(|other| text(other) == text(reason));
-    found.extend(now.iter().filter(is_new).map(|reason| format!("{} is new", named(reason))));
-    if found.is_empty() && before != now {
+    let is_new = |(text, _): &&(String, &Value)| !before.iter().any(|(other, _)| other == text);
+    found.extend(now.iter().filter(is_new).map(|(text, _)| format!("{} is new", named(text))));
+    if found.is_empty() && was != is {
         found.push("the claims are in another order".to_owned());
     }
     found

@@ -11,7 +11,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::outcome::hex;
-use super::{About, Before, Capsule, EVENTS_MAX, LINKS_MAX, Outcome};
+use super::{About, Before, Capsule, Outcome};
 
 /// Version of the layout.
 pub const VERSION: u32 = 1;
@@ -27,6 +27,8 @@ const HEAD_BYTES_MAX: usize = 16 << 10;
 const LEVEL: i32 = 9;
 /// Largest window that a frame may ask for, as a power of two.
 const WINDOW_LOG_MAX: u32 = 23;
+/// Bytes of each text of the outcome, and of each line of the events: as a tree it takes many times as much.
+const TEXT_BYTES_MAX: usize = 8 << 20;
 /// Text that a first line may hold anywhere.
 const WORD_BYTES_MAX: usize = 200;
 
@@ -184,18 +186,19 @@ impl Capsule {
         let needed = |name, part: Option<Vec<u8>>| part.ok_or(Error::Missing { name });
         let before: Before = postcard::from_bytes(&needed("before", before)?)
             .map_err(|error| Error::Unreadable { name: "before", what: error.to_string() })?;
-        let is_sound = before.moments.len() <= EVENTS_MAX
-            && before.links.len() <= LINKS_MAX
-            && before.moments.iter().all(super::Moment::is_sound);
-        if !is_sound {
+        if !before.moments.iter().all(super::Moment::is_sound) {
             return Err(Error::Unreadable { name: "before", what: "it holds what no state can be".to_owned() });
+        }
+        let outcome = read::<Outcome>("outcome", &needed("outcome", outcome)?)?;
+        if let Some(bytes) = outcome.longest().filter(|bytes| *bytes > TEXT_BYTES_MAX) {
+            return Err(Error::TooLarge { name: "outcome".to_owned(), bytes, most: TEXT_BYTES_MAX });
         }
         let transcript = transcript.map(String::from_utf8).transpose();
         Ok(Self {
             about: read::<About>("about", &needed("about", about)?)?,
             records: needed("records", records)?,
             before,
-            outcome: read::<Outcome>("outcome", &needed("outcome", outcome)?)?,
+            outcome,
             rules: rules.map(|rules| read("rules", &rules)).transpose()?.unwrap_or_default(),
             bundle,
             calibration,

@@ -22,6 +22,7 @@ use trailwarden_collector::{Input, Observe, Options, collect};
 use trailwarden_core::activity::Observation;
 use trailwarden_core::case::{Case, HeldLink};
 use trailwarden_core::detection::RuleSet;
+use trailwarden_core::stored::at_most;
 
 use crate::{Engine, Step};
 
@@ -59,8 +60,10 @@ pub struct Capsule {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Before {
     /// One for each event that was seen, in order.
+    #[serde(deserialize_with = "at_most::<_, _, EVENTS_MAX>")]
     pub moments: Vec<Moment>,
     /// The links of the case's lineage.
+    #[serde(deserialize_with = "at_most::<_, _, LINKS_MAX>")]
     pub links: Vec<HeldLink>,
 }
 

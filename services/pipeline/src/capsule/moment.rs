@@ -12,8 +12,12 @@ use trailwarden_core::activity::Activity;
 use trailwarden_core::baseline::{Epoch, EventKind};
 use trailwarden_core::detection::{Group, Match, RuleIndex, RuleSet};
 use trailwarden_core::live::LiveState;
+use trailwarden_core::stored::at_most;
 
 use crate::Engine;
+
+/// Groups of correlations that one event counts in.
+const GROUPS_MAX: usize = 1_024;
 
 /// The state that one event met.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,6 +26,7 @@ pub struct Moment {
     live: Live,
     /// The profiles that the event was compared with, where they are not there yet.
     epoch: Option<Vec<u8>>,
+    #[serde(deserialize_with = "at_most::<_, _, GROUPS_MAX>")]
     groups: Vec<GroupBefore>,
 }
 

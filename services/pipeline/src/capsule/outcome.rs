@@ -24,6 +24,15 @@ pub struct Outcome {
     pub decided: Decided,
 }
 
+impl Outcome {
+    /// Bytes of the longest text that is read as one tree.
+    pub(super) fn longest(&self) -> Option<usize> {
+        let Self { events, case, decided: Decided { evidence, judgement, calls } } = self;
+        let whole = [case, evidence, judgement, calls].map(String::len);
+        events.lines().map(str::len).chain(whole).max()
+    }
+}
+
 /// What the council was shown and what it decided.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decided {
