@@ -72,7 +72,9 @@ pub(super) fn find(
     if everything >= case.verdict {
         return Some(Counterfactual::NotEvenAll);
     }
-    Some(by_groups(1..=GROUPS_AT_ONCE_MAX).unwrap_or(Counterfactual::NotWithThree))
+    // Single groups may have been tried before.
+    let from = if is_learned { 2 } else { 1 };
+    Some(by_groups(from..=GROUPS_AT_ONCE_MAX).unwrap_or(Counterfactual::NotWithThree))
 }
 
 /// The first single removal that gives another verdict.
@@ -177,6 +179,7 @@ fn choices(groups: &[Group], size: usize) -> Vec<Vec<Group>> {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::super::fixtures::{Caller, Scene, rule};
     use super::super::said::Counterfactual::{Gives, NotEvenAll, NotWithThree};
@@ -189,10 +192,12 @@ mod tests {
     struct Feigned {
         scene: Scene,
         needed: Vec<Group>,
+        times: AtomicUsize,
     }
 
     impl Rescorer for Feigned {
         fn as_usual(&self, groups: &[Group]) -> Option<Evidence> {
+            self.times.fetch_add(1, Ordering::Relaxed);
             let mut scene = self.scene.clone();
             if self.needed.iter().all(|group| groups.contains(group)) {
                 scene.learned = Some(0.01);
@@ -205,9 +210,12 @@ mod tests {
     fn found(scene: &Scene, needed: &[Group]) -> Option<Counterfactual> {
         let (pack, handles) = freeze(&scene.case(), &scene.rules, &scene.registry, &Vocabulary::builtin());
         let (negotiation, asks) = Negotiation::open(pack, handles, scene.terms());
-        let negotiation =
-            negotiation.with_rescorer(Arc::new(Feigned { scene: scene.clone(), needed: needed.to_vec() }));
-        negotiate(negotiation, asks, Negotiation::deterministic_answer).counterfactual
+        let feigned =
+            Arc::new(Feigned { scene: scene.clone(), needed: needed.to_vec(), times: AtomicUsize::default() });
+        let negotiation = negotiation.with_rescorer(feigned.clone());
+        let found = negotiate(negotiation, asks, Negotiation::deterministic_answer).counterfactual;
+        assert!(feigned.times.load(Ordering::Relaxed) <= RESCORINGS_MAX);
+        found
     }
 
     /// What only the model raises.
