@@ -112,7 +112,7 @@ fn usual(feature: Feature, value: f32, hourly: f32) -> f32 {
         F::Principal24h | F::Session24h | F::Source24h | F::Api24h => within(24.0 * HOUR_S),
         F::HourRateRatio | F::DistinctApis10m | F::DistinctTargets10m | F::DistinctTargets1h => value.min(1.0),
         F::DistinctSources1h | F::DistinctSessions1h => value.min(1.0),
-        F::PrincipalAge => WEEK_S,
+        F::PrincipalAge => value.max(WEEK_S),
         F::HourOfDay | F::Weekday | F::HourShare => f32::NAN,
         F::SinceLast | F::IntervalMean | F::IntervalVariation | F::SessionAge => f32::NAN,
         _ if feature.definition().unit == "bits" => value.min(USUAL_BITS),
@@ -142,6 +142,16 @@ mod tests {
             let mut again = busy.clone();
             group.as_usual(&mut again);
             assert_eq!(again, busy, "{group:?}: usual is usual");
+        }
+    }
+
+    #[test]
+    fn nothing_becomes_less_usual_than_it_was() {
+        for (age, usual) in [(60.0, WEEK_S), (50.0 * WEEK_S, 50.0 * WEEK_S)] {
+            let mut features = FeatureVector::default();
+            features.set(Feature::PrincipalAge, age);
+            Group::Age.as_usual(&mut features);
+            assert_eq!(features.get(Feature::PrincipalAge), Some(usual));
         }
     }
 
