@@ -21,6 +21,7 @@ use crate::findings::Findings;
 use crate::progress::Bar;
 use crate::scan::{Outputs, Scanner};
 use crate::terminal::{self, Screen};
+use crate::untrusted::visible;
 use crate::words::Words;
 use crate::{demo, markdown, outputs, report};
 
@@ -53,6 +54,8 @@ impl Surroundings<'_> {
     }
 }
 
+/// Characters of one line of an error.
+const ERROR_LINE_CHARS_MAX: usize = 4_096;
 /// Columns where the terminal does not say.
 const WIDTH_DEFAULT: usize = 120;
 
@@ -216,6 +219,17 @@ pub fn tell(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
+/// Says why a command failed. An error may quote a file that somebody sent, so nothing in it acts on the terminal.
+pub fn tell_error(why: &str) {
+    tell(&format!("trailwarden: {}\n", harmless(why)));
+}
+
+/// The lines of a text, with everything hidden in them spelled out.
+fn harmless(text: &str) -> String {
+    let lines = text.lines().map(|line| visible(line, ERROR_LINE_CHARS_MAX));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 fn exit_code(findings: &Findings, fail_on: Option<Verdict>) -> ExitCode {
     if findings.input.events == 0 {
         return ExitCode::from(NOTHING_READ);
@@ -276,4 +290,16 @@ pub(crate) fn print(text: &str) -> Result<bool> {
     let mut printed = Printed::default();
     printed.write_all(text.as_bytes()).and_then(|()| printed.flush()).context("could not write to standard output")?;
     Ok(!printed.is_closed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_that_quotes_a_file_does_nothing_to_the_terminal() {
+        let told = "the capsule x: not TOML:\n  |\n1 | a\u{1b}]0;owned\u{7}\u{202e} = 1";
+        assert_eq!(harmless(told), "the capsule x: not TOML:\n  |\n1 | a\\u{1b}]0;owned\\u{7}\\u{202e} = 1");
+        assert!(harmless(&"a".repeat(1 << 20)).len() < 2 * ERROR_LINE_CHARS_MAX);
+    }
 }

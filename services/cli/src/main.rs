@@ -424,7 +424,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(error) => {
-            command::tell(&format!("trailwarden: {error:#}\n"));
+            command::tell_error(&format!("{error:#}"));
             ExitCode::from(2)
         }
     }
