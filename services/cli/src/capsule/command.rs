@@ -231,13 +231,19 @@ impl Chosen {
     }
 }
 
-/// Writes a capsule. It holds what callers wrote, so nobody else may read it.
+/// Writes a capsule. It holds what callers wrote, so nobody else may read it, whoever could read what lay there before.
 fn write(path: &Path, capsule: &[u8]) -> Result<()> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let written = options.open(path).and_then(|mut file| file.write_all(capsule));
+    let written = options.open(path).and_then(|mut file| {
+        #[cfg(unix)]
+        if file.metadata()?.is_file() {
+            file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+        }
+        file.write_all(capsule)
+    });
     written.with_context(|| format!("could not write {}", path.display()))
 }
 
@@ -433,6 +439,19 @@ mod tests {
             milliseconds: 0,
             ended,
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nobody_else_reads_a_capsule_even_where_another_file_lay() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.capsule");
+        fs::write(&path, "older and longer").expect("written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("its own file");
+        write(&path, b"new").expect("written");
+        assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::metadata(&path).expect("there").len(), 3);
     }
 
     #[test]
