@@ -24,6 +24,7 @@ use trailwarden_proto::v1::{Case, CaseLabel, CaseState, ListCasesRequest};
 use crate::case::{answered, timed};
 use crate::command::{Format, print};
 use crate::config::Config;
+use crate::outputs;
 use crate::scan::Scanner;
 use crate::untrusted::{name, visible_json};
 
@@ -46,13 +47,14 @@ pub struct Arguments {
     /// labelled cases: ask for it where people label what comes, and not what looks worst
     #[arg(long)]
     refit: bool,
-    /// Write the labelled cases that the council told, for `--labels` to read: they outlive the council's lists
+    /// Write the labelled cases that the council told to a new file, for `--labels` to read: they outlive the council's lists
     #[arg(long, value_name = "FILE.jsonl", conflicts_with = "labels")]
     save_labels: Option<PathBuf>,
 }
 
 /// Calibrates on files, offline.
 pub(crate) fn of_files(asked: &Arguments, config: Config, format: Format) -> Result<ExitCode> {
+    outputs::check(&asked.labels, &[&asked.out])?;
     let mut read = Records::default();
     for path in &asked.labels {
         let file = File::open(path).with_context(|| format!("could not open {}", path.display()))?;
@@ -69,10 +71,7 @@ pub(crate) async fn of_council(
     format: Format,
 ) -> Result<ExitCode> {
     let mut read = Records::default();
-    let mut kept = match &asked.save_labels {
-        Some(path) => Some(create(path)?),
-        None => None,
-    };
+    let mut kept = asked.save_labels.as_deref().map(|path| kept_in(path, &asked.out)).transpose()?;
     let mut request = ListCasesRequest { limit: PAGE, ..ListCasesRequest::default() };
     loop {
         let page = answered(council.list(timed(request.clone())).await)?;
@@ -219,6 +218,14 @@ fn finish(asked: &Arguments, mut config: Config, read: &Records, format: Format)
     }
     print(&format!("{}\n", visible_json(&figures(read, &settled, &calibrated).to_string())))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A new file for labels. The council may not tell those of an earlier one any more, so none is written over.
+fn kept_in(path: &Path, out: &Path) -> Result<File> {
+    outputs::check(&[], &[out, path])?;
+    File::create_new(path).with_context(|| {
+        format!("could not create {}; earlier labels stay, and `--labels` reads several files", path.display())
+    })
 }
 
 fn create(path: &Path) -> Result<File> {
