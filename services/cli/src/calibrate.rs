@@ -95,6 +95,8 @@ struct Records {
     cases: Vec<LabelledCase>,
     /// Labelled, but not over yet.
     open: usize,
+    /// Labelled before the last of their events: whoever did so did not see what the case became.
+    early: usize,
     /// Lines that are none.
     unreadable: usize,
 }
@@ -105,6 +107,10 @@ impl Records {
         let Some(label) = &case.label else { return Ok(None) };
         if case.state() != CaseState::Closed {
             self.open += 1;
+            return Ok(None);
+        }
+        if label.at_ms < case.last_event_time_ms {
+            self.early += 1;
             return Ok(None);
         }
         // A case too large for its line is kept without; it still says whose it is.
@@ -262,6 +268,7 @@ fn not_counted(read: &Records, left_out: &LeftOut) -> String {
         (*other_model, "of another model"),
         (*incomplete, "without the pool's figures"),
         (read.open, "not over yet"),
+        (read.early, "labelled before their last event"),
         (read.unreadable, "unreadable"),
     ]
     .into_iter()
@@ -345,6 +352,7 @@ fn figures(read: &Records, settled: &Settled, calibrated: &Calibrated) -> Value 
         "other_model": left_out.other_model,
         "incomplete": left_out.incomplete,
         "open": read.open,
+        "early": read.early,
         "unreadable": read.unreadable,
         "close": bound(closing),
         "act": bound(acting),

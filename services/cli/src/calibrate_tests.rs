@@ -80,6 +80,10 @@ fn a_label_of_the_council_is_read_like_a_line_of_a_file() {
     case.state = CaseState::Open.into();
     assert_eq!(records.case(&case).expect("room"), None);
     assert_eq!((records.open, records.cases.len()), (1, 2));
+    // It grew after somebody had looked.
+    (case.state, case.last_event_time_ms) = (CaseState::Closed.into(), 6);
+    assert_eq!(records.case(&case).expect("room"), None);
+    assert_eq!((records.early, records.cases.len()), (1, 2));
 }
 
 #[test]
