@@ -2,7 +2,7 @@
 //! vector machines", 1999), with what roles added as an offset.
 //!
 //! `logit(p) = intercept + slope x prior + roles`. Roles move the refitted log-odds as far as they moved the others, so their
-//! caps hold as they are; floors and severities know nothing of it. The fit is drawn to the identity by a normal prior on both
+//! caps hold as they are, and floors know nothing of it; a severity above its floor goes with the probability. The fit is drawn to the identity by a normal prior on both
 //! numbers, held within bounds, and abstains below a floor of labels.
 
 use serde::{Deserialize, Serialize};
