@@ -108,6 +108,24 @@ async fn another_one_a_large_one_and_one_that_does_not_come_leave_nothing() {
 }
 
 #[tokio::test]
+async fn what_a_dead_process_left_behind_goes_and_what_another_one_writes_stays() {
+    let (base, _) = served("HTTP/1.1 200 OK\r\ncontent-length: 3\r\nconnection: close\r\n\r\nabc").await;
+    let folder = Folder::new("left");
+    std::fs::create_dir_all(&folder.0).unwrap();
+    let (left, written) = (format!("{ABC}.00112233aabbccdd.partial"), format!("{ABC}.0011223344556677.partial"));
+    for (name, age) in [(left.as_str(), 601), (written.as_str(), 60), ("other.partial", 601), ("old.gguf", 601)] {
+        let file = std::fs::File::create(folder.0.join(name)).unwrap();
+        let now = file.metadata().unwrap().modified().unwrap();
+        file.set_modified(now - Duration::from_secs(age)).unwrap();
+    }
+    let kept = distant(&base, &folder.0).fetched(LONG).await.unwrap();
+    let mut names = folder.names();
+    names.sort_unstable();
+    let kept = kept.file_name().unwrap().to_str().unwrap();
+    assert_eq!(names, [written.as_str(), kept, "old.gguf", "other.partial"]);
+}
+
+#[tokio::test]
 async fn odd_addresses_and_digests_are_refused_before_anything_is_sent() {
     let folder = Folder::new("odd");
     for url in ["http://models.example.com/x.gguf", "ftp://127.0.0.1/x", "https://user:key@example.com/x", "x", ""] {

@@ -197,7 +197,9 @@ fn letter(tenant: &str, channel: &str, dead: &Message, why: &str) -> DeadLetter 
     let alert = Alert { only: Some(channel.to_owned()), ..dead.alert.clone() };
     DeadLetter {
         subject: Subject::raised(tenant).to_string(),
-        sequence: 0,
+        // It stands for many messages of its subject, so it goes by when it began: sent back and given up again, it is
+        // another letter, which can be sent back in its turn.
+        sequence: u64::try_from(dead.since.as_millis()).unwrap_or_default(),
         place: None,
         reason: format!("the channel {channel} does not take message {}, of {} alerts: {why}", dead.id, dead.count),
         payload: wire::pack(&alert_to_wire(&alert)),

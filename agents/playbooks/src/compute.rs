@@ -40,14 +40,16 @@ fn anything() -> Value {
 pub(crate) fn isolate_ec2(target: &Target<'_>) -> Step {
     let ec2 = |operation, parameters| target.call("ec2", operation, parameters);
     let group = || captured("isolation_group_id");
+    // One an instance: a second one that joined it would open it again for the first, and keep it from being deleted.
+    let name = format!("{}-{}", target.label("Isolation"), target.name);
     let create = json!({
-        "GroupName": target.label("Isolation"),
+        "GroupName": name,
         "Description": format!("Trailwarden isolation, case {}", target.case),
         "VpcId": captured("vpc_id"),
         "TagSpecifications": [{ "ResourceType": "security-group", "Tags": case_tags(target) }],
     });
     let find = json!({ "Filters": [
-        { "Name": "group-name", "Values": [target.label("Isolation")] },
+        { "Name": "group-name", "Values": [name] },
         { "Name": "vpc-id", "Values": captured("vpc_id") },
     ] });
     let list = json!({ "Filters": [{ "Name": "group-id", "Values": [group()] }] });
@@ -66,7 +68,7 @@ pub(crate) fn isolate_ec2(target: &Target<'_>) -> Step {
             set_groups(target, json!([group()])),
             ec2("RevokeSecurityGroupIngress", json!({ "GroupId": group(), "IpPermissions": anything() }))
                 .tolerating(&["InvalidPermission.NotFound"]),
-            ec2("DescribeSecurityGroupRules", list)
+            ec2("DescribeSecurityGroupRules", list.clone())
                 .keeping(&[kept("egress_rule_ids", "SecurityGroupRules[].SecurityGroupRuleId")]),
             ec2(
                 "RevokeSecurityGroupEgress",
@@ -74,10 +76,14 @@ pub(crate) fn isolate_ec2(target: &Target<'_>) -> Step {
             )
             .when(When::Known("egress_rule_ids")),
         ],
-        verify: vec![ec2("DescribeInstances", json!({ "InstanceIds": [target.name] })).shows(
-            "Reservations[].Instances[].NetworkInterfaces[].Groups[].GroupId",
-            Expect::Every(captured("isolation_group_id")),
-        )],
+        verify: vec![
+            ec2("DescribeInstances", json!({ "InstanceIds": [target.name] })).shows(
+                "Reservations[].Instances[].NetworkInterfaces[].Groups[].GroupId",
+                Expect::Every(captured("isolation_group_id")),
+            ),
+            // Who stops between the third call and the last leaves a group that lets everything in.
+            ec2("DescribeSecurityGroupRules", list).shows("SecurityGroupRules[].SecurityGroupRuleId", Expect::Nothing),
+        ],
         undo: Undo::Calls(vec![
             set_groups(target, captured("prior_group_ids")),
             ec2("DeleteSecurityGroup", json!({ "GroupId": group() })),

@@ -205,7 +205,7 @@ pub(crate) fn remove_console_login(target: &Target<'_>) -> Step {
         blast_radius: "one user: signing in to the console",
         notes: vec![
             "Console sessions that exist live on until they expire.",
-            "An MFA device enrolled during the incident is deactivated too (iam DeactivateMFADevice).",
+            "MFA devices enrolled during the incident stay: a person deactivates them (iam DeactivateMFADevice).",
         ],
         ..Step::blank()
     }

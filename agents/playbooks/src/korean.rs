@@ -72,8 +72,8 @@ fn noted(english: &str) -> Option<&'static str> {
         }
         "Sessions that exist live on: revoke them too." => "기존 세션은 계속 유효하므로 함께 해지하십시오.",
         "Console sessions that exist live on until they expire." => "기존 콘솔 세션은 만료될 때까지 유효합니다.",
-        "An MFA device enrolled during the incident is deactivated too (iam DeactivateMFADevice)." => {
-            "침해 중에 등록된 MFA 장치도 비활성화합니다(iam DeactivateMFADevice)."
+        "MFA devices enrolled during the incident stay: a person deactivates them (iam DeactivateMFADevice)." => {
+            "침해 중에 등록된 MFA 장치는 그대로 남으므로 담당자가 비활성화합니다(iam DeactivateMFADevice)."
         }
         "The target's name is empty or holds characters that AWS names do not: \
              the record may be forged, a person checks it first." => {

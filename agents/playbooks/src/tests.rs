@@ -362,6 +362,10 @@ fn names_go_where_aws_wants_them() {
         cli_text(&isolate.calls[4]),
         r#"aws ec2 describe-security-group-rules --filters '[{"Name":"group-id","Values":["'"$isolation_group_id"'"]}]' --region eu-west-1"#
     );
+    assert_eq!(isolate.calls[0].parameters["GroupName"], "TrailwardenIsolation-c0ffee12-i-0abc");
+    // Half done, the group lets everything in: that is no isolation.
+    let checked: Vec<_> = isolate.verify.iter().map(|check| check.read.call.operation).collect();
+    assert_eq!(checked, ["DescribeInstances", "DescribeSecurityGroupRules"]);
     let mut china = action(Playbook::QuarantineUserSoft, "alice");
     china.target.region = "cn-north-1".to_owned();
     let policy = &calls(&china, &CASE).calls[0].parameters["PolicyArn"];

@@ -16,6 +16,7 @@ use trailwarden_core::response::approval::{
 };
 use trailwarden_core::response::digest;
 use trailwarden_core::time::{HOUR_MS, Timestamp};
+use trailwarden_playbooks::executor::LEASE_MS_MAX;
 use trailwarden_playbooks::keys::{SigningKey, random_hex};
 use trailwarden_playbooks::{CaseContext, Undo, calls, cli_text};
 
@@ -178,6 +179,13 @@ pub fn show(text: &str) -> Result<()> {
     }
     let proposal: Proposal = serde_json::from_str(text).context("the proposal")?;
     let context = CaseContext { case_id: &proposal.case, reference_time: proposal.reference_time };
+    tell(&format!(
+        "case {} of tenant {}, as of {}; what can be undone is undone after {} h\n",
+        visible(&proposal.case, 128),
+        visible(&proposal.tenant, 64),
+        proposal.reference_time,
+        proposal.lease_ms.min(LEASE_MS_MAX) / HOUR_MS
+    ));
     for (at, proposed) in proposal.steps.iter().enumerate() {
         let step = calls(&proposed.action, &context);
         if serde_json::to_value(&step)? != proposed.spelled {
@@ -195,6 +203,10 @@ pub fn show(text: &str) -> Result<()> {
         };
         show("reads", &step.captured_first);
         show("calls", &step.calls);
+        if let Some(instead) = &step.instead {
+            show("or", &instead.calls);
+            show("or undo", &instead.undo);
+        }
         match &step.undo {
             Undo::Calls(undo) => show("undo", undo),
             Undo::Words(words) => tell(&format!("   undo    {words}\n")),

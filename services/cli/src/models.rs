@@ -245,7 +245,7 @@ fn signed(own: &Council, environment: &[(OsString, OsString)]) -> Result<Credent
     let missing = |since, key| Error::Missing { since, key };
     Ok(Credentials {
         access_key_id: access_key_id
-            .ok_or_else(|| missing("provider", "key_variable` (or `council.access_key_variable"))?,
+            .ok_or_else(|| missing("provider", "key_variable` or `council.access_key_variable"))?,
         secret_access_key: secret
             .map(Secret::new)
             .ok_or_else(|| missing("access_key_variable", "secret_key_variable"))?,

@@ -18,6 +18,8 @@ use crate::Error;
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// Between two pieces.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// A file that nobody has written to for so long was left behind by a process that died while it fetched it.
+const LEFT_BEHIND: Duration = Duration::from_secs(600);
 /// Hubs point to where their files truly lie.
 const REDIRECTS_MAX: usize = 5;
 
@@ -66,6 +68,7 @@ impl Distant {
             return Ok(kept);
         }
         fs::create_dir_all(&self.folder).map_err(unkept)?;
+        sweep(&self.folder);
         let mut partial = Partial::new(&self.folder, &sha256)?;
         let fetching = self.fetch(url, &mut partial.file);
         let found = tokio::time::timeout(within, fetching).await.unwrap_or(Err(Error::Timeout { after: within }))?;
@@ -148,6 +151,22 @@ impl Drop for Partial {
     fn drop(&mut self) {
         // Moved, it is not there any more.
         let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Removes what dead processes left behind: each is as large as a model. One that is in use is written to every minute.
+fn sweep(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        // As [`Partial`] names them: the folder is the operator's, and may hold other files.
+        let name = entry.file_name();
+        let parts: Vec<&str> = name.to_str().unwrap_or_default().split('.').collect();
+        let is_ours = matches!(parts[..], [sha256, random, "partial"] if sha256.len() == 64 && random.len() == 16);
+        let changed = entry.metadata().ok().and_then(|about| about.modified().ok());
+        let is_old = changed.and_then(|at| at.elapsed().ok()).is_some_and(|age| age > LEFT_BEHIND);
+        if is_ours && is_old {
+            // Somebody else may have been faster, and what stays costs room alone.
+            let _ = fs::remove_file(entry.path());
+        }
     }
 }
 

@@ -71,15 +71,32 @@ fn body(words: &Words) -> Value {
     json!({ "text": escaped(&words.subject, HEADER_CHARS_MAX), "mrkdwn": false, "blocks": blocks, "unfurl_links": false, "unfurl_media": false })
 }
 
+/// At most so many characters as they are sent: Slack refuses a longer text whole, and a name may be of such signs alone.
 fn escaped(text: &str, chars_max: usize) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars().take(chars_max) {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            c => out.push(c),
-        }
+    let (mut out, mut room) = (String::with_capacity(text.len()), chars_max);
+    for c in text.chars() {
+        let mut own = [0; 4];
+        let written: &str = match c {
+            '&' => "&amp;",
+            '<' => "&lt;",
+            '>' => "&gt;",
+            c => c.encode_utf8(&mut own),
+        };
+        let Some(left) = room.checked_sub(written.chars().count()) else { break };
+        room = left;
+        out.push_str(written);
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_fit_as_they_are_sent_and_no_sign_is_cut() {
+        assert_eq!(escaped("a<b>&\u{ac00}", 99), "a&lt;b&gt;&amp;\u{ac00}");
+        assert_eq!(escaped("\u{ac00}&&&", 11), "\u{ac00}&amp;&amp;");
+        assert_eq!(escaped(&"&".repeat(500), HEADER_CHARS_MAX).chars().count(), HEADER_CHARS_MAX);
+    }
 }

@@ -14,6 +14,7 @@ use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 use trailwarden_bus::Sequence;
 use trailwarden_core::alert::Alert;
+use trailwarden_core::level::Severity;
 use trailwarden_core::time::{MINUTE_MS, SECOND_MS, Timestamp};
 use trailwarden_runtime::sigv4::hex;
 
@@ -21,7 +22,7 @@ use trailwarden_runtime::sigv4::hex;
 pub const QUIET_MS: i64 = 5 * MINUTE_MS;
 /// Shares of a tenant.
 pub const SHARES: u16 = 16;
-/// Slots of a share that are told apart; what comes beyond shares one slot a channel.
+/// Slots of a share that are told apart; what comes beyond shares two slots a channel: what is critical, and the rest.
 pub const SLOTS_MAX: usize = 64;
 /// Sources that a share knows the place of.
 const SOURCES_MAX: usize = 16;
@@ -37,8 +38,9 @@ const RETRY_ASKED_MAX: Duration = Duration::from_secs(3_600);
 /// Whoever took a message to send has this long to say what came of it; then somebody else takes it.
 pub const LEASE_MS: i64 = 60 * SECOND_MS;
 
-/// What stands for the principals that a full share does not tell apart.
+/// What stands for the principals that a full share does not tell apart, where it is not critical and where it is.
 const MANY: &str = "…";
+const MANY_CRITICAL: &str = "…|critical";
 
 /// How far a source was worked off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -194,7 +196,7 @@ impl Share {
     }
 
     fn note(&mut self, note: &Note, now: Timestamp) {
-        let key = self.place(key(note), &note.channel, now);
+        let key = self.place(key(note), note, now);
         let slot = self.slots.entry(key.clone()).or_default();
         let alert = &note.alert;
         let is_free = slot.sending.is_none() && slot.free_at(now) <= now && note.not_before <= now;
@@ -212,12 +214,17 @@ impl Share {
     }
 
     /// The key of a slot that there is, or for which there is room.
-    fn place(&mut self, key: String, channel: &str, now: Timestamp) -> String {
+    fn place(&mut self, key: String, note: &Note, now: Timestamp) -> String {
         if self.slots.contains_key(&key) || self.slots.len() < SLOTS_MAX {
             return key;
         }
         self.slots.retain(|_, slot| !slot.is_idle(now));
-        if self.slots.len() < SLOTS_MAX { key } else { format!("{channel}|{MANY}") }
+        if self.slots.len() < SLOTS_MAX {
+            return key;
+        }
+        // What is critical must not wait behind a flood of what is not, nor for the end of its quiet hours.
+        let many = if note.alert.severity < Severity::Critical { MANY } else { MANY_CRITICAL };
+        format!("{}|{many}", note.channel)
     }
 
     /// Takes messages that are due, for whoever calls to send until the lease ends: of each channel as many as `room` says.

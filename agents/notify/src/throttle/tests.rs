@@ -150,6 +150,17 @@ fn a_flood_of_principals_is_bounded_and_counted() {
 }
 
 #[test]
+fn what_is_critical_does_not_wait_behind_a_flood_in_quiet_hours() {
+    let mut share = Share::default();
+    let quiet = |n| Note { not_before: at(60_000), ..note(&format!("{n}"), &format!("principal-{n}")) };
+    take(&mut share, 1, &(0..200).map(quiet).collect::<Vec<_>>(), at(0));
+    let worst = Note { alert: alert("worst", "eve", Severity::Critical), ..note("worst", "eve") };
+    take(&mut share, 201, &[worst], at(0));
+    let told: Vec<String> = share.claim(0, |_| 99, at(0)).into_iter().map(|claim| claim.message.alert.id).collect();
+    assert_eq!(told, ["worst"]);
+}
+
+#[test]
 fn the_largest_share_there_can_be_fits_a_message() {
     let text = "\u{ac00}\u{20000}".repeat(500);
     let step = Step { playbook: text.clone(), target: text.clone(), state: StepState::Waits { approvers: 2 } };
@@ -164,7 +175,7 @@ fn the_largest_share_there_can_be_fits_a_message() {
             steps: vec![step.clone(); 9],
             only: Some(text.clone()),
             receipt: Receipt { event: Some(at(i64::MAX)), ..Receipt::default() },
-            ..alert(&text, &format!("{n}{text}"), Severity::High)
+            ..alert(&text, &format!("{n}{text}"), if n / 16 % 2 == 0 { Severity::High } else { Severity::Critical })
         };
         let note = Note { channel: format!("channel-{}", n % 16), alert: alert.bounded(), not_before: at(0) };
         take(&mut share, 2 * n + 1, &[note.clone(), note], at(0));

@@ -57,7 +57,8 @@ struct Told {
 
 impl BaseCredentials {
     /// # Errors
-    /// [`AwsError::Invalid`] when the environment names half of a key, or an address that keys must not go to.
+    /// [`AwsError::Invalid`] when the environment names half of a key, a way that is not built, or an address that keys must
+    /// not go to.
     pub fn from_environment(environment: &BTreeMap<String, String>) -> Result<Self, AwsError> {
         let of = |name: &str| environment.get(name).filter(|value| !value.is_empty()).cloned();
         match (of("AWS_ACCESS_KEY_ID"), of("AWS_SECRET_ACCESS_KEY")) {
@@ -70,6 +71,11 @@ impl BaseCredentials {
             }
             (None, None) => {}
             _ => return Err(AwsError::invalid("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY go together")),
+        }
+        // Passed over, the instance's role would act where another one was meant.
+        let unbuilt = ["AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"];
+        if let Some(name) = unbuilt.into_iter().find(|name| of(name).is_some()) {
+            return Err(AwsError::invalid(format!("credentials by {name} are not built yet; give keys, or unset it")));
         }
         if let Some(path) = of("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI") {
             return match path.starts_with('/') {
@@ -176,6 +182,9 @@ mod tests {
         assert_eq!(address, "http://169.254.170.2/x");
         assert!(matches!(from(&[]), Ok(BaseCredentials::Instance(_))));
         assert!(from(&own[..1]).is_err());
+        let token_file = ("AWS_WEB_IDENTITY_TOKEN_FILE", "/var/run/token");
+        assert!(from(&[token_file]).is_err());
+        assert!(matches!(from(&[own[0], own[1], token_file]), Ok(BaseCredentials::Given(_))));
         assert!(from(&[("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://evil.example/")]).is_err());
         assert!(!format!("{:?}", from(&own)).contains("\"S\""));
     }

@@ -335,7 +335,7 @@ impl Life {
             self.go(Phase::Watch, now.plus_ms(WATCH_EVERY_MS));
             return;
         }
-        self.note(now, "it stood for as long as it is watched");
+        self.note(now, "the watch is over");
         if self.lease_until.is_some() {
             self.go(Phase::Leased, now);
         } else {
@@ -415,6 +415,12 @@ impl Life {
                 self.note(now, format!("failed for now: {why}"));
                 self.go(phase, now.plus_ms(pause(tries)));
                 self.tries = tries;
+            }
+            // That it cannot be looked at is no reason to take back what was seen to stand: who throttles our reads would
+            // undo it. Its lease ends it.
+            (Phase::Watch, Fault::Transient) => {
+                self.note(now, format!("whether it still stands cannot be seen: {why}"));
+                self.watched(now);
             }
             (Phase::Work(Work::Capture), _) => {
                 self.note(now, format!("nothing was applied: {why}"));

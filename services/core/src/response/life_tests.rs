@@ -106,6 +106,17 @@ fn a_vanished_target_a_denial_and_a_long_outage_end() {
     assert_eq!((outage.outcome(), steps), (Some(Outcome::Failed), TRIES_MAX + 1));
 }
 
+/// Whoever makes AWS refuse our reads for some minutes must not have a step undone by it.
+#[test]
+fn an_outage_while_it_is_watched_takes_nothing_back() {
+    let mut life = lived(lived(life(true), &APPLIED), &[SEEN, SEEN, SEEN]);
+    assert_eq!(life.state, State::Verified);
+    while let Some((at, Work::ReadBack)) = life.due() {
+        life.handle(Event::Failed(Fault::Transient, "throttled".to_owned()), at).expect("what was asked for");
+    }
+    assert_eq!((life.state, life.due()), (State::Verified, Some((T0.plus_ms(HOUR_MS), Work::Undo))));
+}
+
 /// Applying that never gets an answer, while reading works.
 #[test]
 fn applying_is_not_tried_for_ever() {

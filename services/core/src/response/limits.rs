@@ -138,11 +138,17 @@ impl Limits {
         Ok(())
     }
 
+    /// Names are compared without their paths and without regard to case, as IAM does: a record tells them as its caller
+    /// wrote them.
     fn is_protected(&self, name: &str) -> bool {
-        let bare = name.rsplit(['/', ':']).next().unwrap_or(name);
+        let last = |text: &str| text.rsplit(['/', ':']).next().unwrap_or(text).to_ascii_lowercase();
+        let (name, bare) = (name.to_ascii_lowercase(), last(name));
         self.protected.iter().any(|guarded| match guarded.strip_suffix('*') {
-            Some(head) => name.starts_with(head) || bare.starts_with(head),
-            None => name == guarded || bare == guarded || bare == guarded.rsplit(['/', ':']).next().unwrap_or(guarded),
+            Some(head) => {
+                let head = head.to_ascii_lowercase();
+                name.starts_with(&head) || bare.starts_with(&head)
+            }
+            None => bare == last(guarded),
         })
     }
 }
@@ -218,7 +224,7 @@ mod tests {
         let mut limits = Limits::default();
         limits.protected.extend(["break-glass".to_owned(), "deploy-*".to_owned()]);
         let ledger = Ledger::default();
-        for name in ["TrailwardenExecutor", "arn:aws:iam::1:role/x/TrailwardenExecutor", "deploy-web", "break-glass"] {
+        for name in ["TrailwardenExecutor", "arn:aws:iam::1:role/x/trailwardenexecutor", "Deploy-web", "Break-Glass"] {
             let lock = action(Playbook::LockRoleTrust, "1", name);
             for consent in [Consent::Automatic, Consent::Person] {
                 let refused = limits.allow(&ledger, &lock, 100, consent, NOW);
