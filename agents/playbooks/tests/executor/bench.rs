@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use bytes::Bytes;
 use serde_json::json;
 use trailwarden_bus::{Bus, Layout, Memory, Outgoing, Stored, Subject};
+use trailwarden_core::alert::Alert;
 use trailwarden_core::plan::{Action, Playbook, Tier};
 use trailwarden_core::resource::Resource;
 use trailwarden_core::response::approval::{
@@ -19,6 +20,8 @@ use trailwarden_playbooks::aws::Aws;
 use trailwarden_playbooks::executor::{Executor, Record, Settings};
 use trailwarden_playbooks::keys::SigningKey;
 use trailwarden_playbooks::{CaseContext, calls};
+use trailwarden_proto::convert::alert;
+use trailwarden_proto::wire;
 
 pub(crate) const TENANT: &str = "default";
 pub(crate) const ACCOUNT: &str = "111122223333";
@@ -171,6 +174,16 @@ impl Bench {
             (of("what"), of("detail"))
         };
         stored.iter().map(entry).collect()
+    }
+
+    /// The alerts that were raised, each once.
+    pub(crate) async fn alerts(&self) -> Vec<Alert> {
+        let stored = self.bus.read(&Subject::raised(TENANT), 0, 10_000).await.expect("answers");
+        let alert = |stored: &Stored| alert(wire::unpack(&stored.payload).expect("a message")).expect("an alert");
+        let alerts: Vec<Alert> = stored.iter().map(alert).collect();
+        let ids: BTreeSet<&str> = alerts.iter().map(|alert| alert.id.as_str()).collect();
+        assert_eq!(ids.len(), alerts.len(), "each is raised once: {alerts:?}");
+        alerts
     }
 
     /// Checks the whole audit log.
