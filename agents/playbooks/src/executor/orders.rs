@@ -11,6 +11,7 @@ use trailwarden_core::response::approval::{
 };
 use trailwarden_core::response::life::Event;
 use trailwarden_core::response::limits::Consent;
+use trailwarden_core::response::rehearsal::Rehearsed;
 use trailwarden_core::response::{digest, idempotency_key};
 use trailwarden_core::time::{DAY_MS, HOUR_MS};
 use trailwarden_runtime::failpoint;
@@ -18,7 +19,7 @@ use trailwarden_runtime::failpoint;
 use super::{Executor, ExecutorError, NONCE, ORDER, Record, begun, perform};
 use crate::call::Target;
 use crate::keys::Ed25519;
-use crate::{CaseContext, calls};
+use crate::{CaseContext, calls, denial};
 
 /// The longest that a step stands without a person renewing it.
 pub const LEASE_MS_MAX: i64 = 7 * DAY_MS;
@@ -207,8 +208,14 @@ impl Executor {
             let step = calls(action, &context);
             let ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let allowed = self.settings.limits.allow(&ledger, action, self.settings.active_principals, consent, now);
+            let denies = denial(action, &context).is_some();
+            let needs_person = proposed.rehearsed.as_ref().is_some_and(Rehearsed::needs_person);
             let refusal = if serde_json::to_value(&step).ok().as_ref() != Some(&proposed.spelled) {
                 Some("its calls are not those that this executor would make".to_owned())
+            } else if denies && proposed.rehearsed.is_none() {
+                Some("nobody rehearsed it, and the proposal does not say so".to_owned())
+            } else if consent == Consent::Automatic && denies && needs_person {
+                Some("it would have blocked too much of what is ordinary: a person has to agree".to_owned())
             } else if !Target::new(action, &context).is_ordinary() {
                 Some("the target's name is none that AWS gives".to_owned())
             } else if proposal.reference_time.since_ms(now) > HOUR_MS {
@@ -246,7 +253,13 @@ impl Executor {
                 self.note(who, "refused", &proposal.case, &key, &format!("{what}: it was begun before"), false).await?;
                 continue;
             }
-            self.note(who, "approved", &proposal.case, &key, &format!("{what}: {reason}"), false).await?;
+            // The digest holds it to what was rehearsed, examples and all.
+            let rehearsed = proposed.rehearsed.as_ref().filter(|_| denies).map_or_else(String::new, |rehearsed| {
+                let text = serde_json::to_vec(rehearsed).unwrap_or_default();
+                format!("; {} (rehearsal {})", rehearsed.text(), digest(&text))
+            });
+            let detail = format!("{what}: {reason}{rehearsed}");
+            self.note(who, "approved", &proposal.case, &key, &detail, false).await?;
             failpoint::hit("executor.admitted");
             self.create(&record).await?;
         }

@@ -15,6 +15,7 @@ use trailwarden_core::response::approval::{
 };
 use trailwarden_core::response::digest;
 use trailwarden_core::response::limits::Limits;
+use trailwarden_core::response::rehearsal::Rehearsed;
 use trailwarden_core::time::{HOUR_MS, Timestamp};
 use trailwarden_playbooks::aws::Aws;
 use trailwarden_playbooks::executor::{Executor, Record, Settings};
@@ -107,7 +108,11 @@ impl Bench {
     pub(crate) fn proposal_of(&self, case: &str, actions: &[Action]) -> String {
         let reference_time = self.clock.now();
         let context = CaseContext { case_id: case, reference_time };
-        let step = |action: &Action| ProposedStep { action: action.clone(), spelled: json!(calls(action, &context)) };
+        let step = |action: &Action| ProposedStep {
+            action: action.clone(),
+            spelled: json!(calls(action, &context)),
+            rehearsed: Some(Rehearsed::Skipped("there is no past".to_owned())),
+        };
         let proposal = Proposal {
             tenant: TENANT.to_owned(),
             case: case.to_owned(),

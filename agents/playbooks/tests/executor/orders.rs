@@ -35,6 +35,9 @@ async fn refused_orders_do_nothing_and_are_written_down() {
     let changed = proposal.replacen("\"UserName\":\"alice\"", "\"UserName\":\"alicf\"", 1);
     assert_ne!(changed, proposal);
     let for_changed = bench.order(Intent::Approve, "c1", &changed, "ann");
+    let blind = proposal.replace(r#","rehearsed":{"skipped":"there is no past"}"#, "");
+    assert_ne!(blind, proposal);
+    let for_blind = bench.order(Intent::Approve, "c1", &blind, "ann");
     let orders = [
         (proposal.as_str(), forged, "forged"),
         (proposal.as_str(), bench.sign(&expired), "stale"),
@@ -42,6 +45,7 @@ async fn refused_orders_do_nothing_and_are_written_down() {
         (own.as_str(), bench.sign(&own_order), "asked for it"),
         // What the approver signed is not what this executor would do.
         (changed.as_str(), bench.sign(&for_changed), "not those that this executor would make"),
+        (blind.as_str(), bench.sign(&for_blind), "nobody rehearsed it"),
     ];
     for (text, signed, why) in orders {
         let message = bench.send("c1", text, signed).await;
@@ -54,7 +58,7 @@ async fn refused_orders_do_nothing_and_are_written_down() {
     // Each calls a person, and says why.
     let alerts = bench.alerts().await;
     assert!(alerts.iter().all(|alert| alert.kind == Kind::CallAdministrator && alert.principal == "c1"));
-    assert_eq!(alerts.len(), 5);
+    assert_eq!(alerts.len(), 6);
     assert!(alerts[0].what.contains("forged"), "{}", alerts[0].what);
 
     // Taken once; the same message again is no second order, the same order in a second message is one replayed.
@@ -62,6 +66,8 @@ async fn refused_orders_do_nothing_and_are_written_down() {
     let first = bench.send("c1", &proposal, bench.sign(&again)).await;
     executor.take(&first).await.expect("taken");
     assert!(executor.next_due().is_some());
+    let (what, detail) = bench.audit().await.pop().expect("an entry");
+    assert_eq!((what.as_str(), detail.contains("not rehearsed: there is no past (rehearsal ")), ("approved", true));
     let second = bench.send("c1", &proposal, bench.sign(&again)).await;
     executor.take(&second).await.expect("taken");
     let (what, detail) = bench.audit().await.pop().expect("an entry");
