@@ -52,6 +52,11 @@ bench *arguments:
 bench-cluster *arguments: (build)
     cargo run --locked --release -p trailwarden-tests --bin bench_cluster -- {{arguments}}
 
+# From an order to its applied step, without what AWS takes of it
+bench-response *arguments:
+    ./tests/install_servers.sh
+    cargo run --locked --release -p trailwarden-tests --bin bench_response -- {{arguments}}
+
 # Faults chosen by a seed, several at once, round after round: `just chaos 50 1`
 chaos *arguments: (build)
     cargo run --locked --release -p trailwarden-tests --bin chaos -- {{arguments}}

@@ -2,15 +2,29 @@
 #![allow(clippy::disallowed_methods, reason = "reads and writes files of its own")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use serde_json::{Value, json};
+use trailwarden_bus::{Outgoing, Subject};
+use trailwarden_core::plan::{Action, Playbook};
+use trailwarden_core::resource::Resource;
+use trailwarden_core::response::approval::{APPROVAL_MS, Intent, Order, Proposal, ProposedStep, Submitted};
+use trailwarden_core::response::life::State;
+use trailwarden_core::response::rehearsal::Rehearsed;
+use trailwarden_core::response::{digest, idempotency_key};
+use trailwarden_core::time::Timestamp;
+use trailwarden_playbooks::executor::Record as Life;
+use trailwarden_playbooks::keys::{SigningKey, random_hex};
+use trailwarden_playbooks::{CaseContext, calls};
+use trailwarden_proto::v1;
+use trailwarden_proto::wire::unpack;
 use trailwarden_servers::{Moto, program};
-use trailwarden_tests::cluster::{Cluster, Feed, PATIENCE, Record, last_time};
+use trailwarden_tests::cluster::{Cluster, Feed, PATIENCE, Record, TENANT, last_time};
 use trailwarden_tests::command::{Run, trailwarden};
 use trailwarden_tests::repository::root;
 
@@ -53,6 +67,31 @@ async fn until(what: &str, mut answer: impl FnMut() -> Result<(), String>) {
         let Err(found) = answer() else { return };
         assert!(started.elapsed() < PATIENCE, "{what}: {found}");
     }
+}
+
+/// Private keys of an approver and of somebody who is none, and the executor's public one.
+struct Keys {
+    ann: PathBuf,
+    eve: PathBuf,
+    public: String,
+}
+
+/// Lets a deployment respond.
+fn configured(cluster: &Cluster) -> Keys {
+    let folder = cluster.path().to_owned();
+    let [(ann, line), (eve, _), (own, executor)] = ["ann", "eve", "executor"].map(|name| keygen(&folder, name));
+    std::fs::write(folder.join("approvers.jsonl"), line).unwrap();
+    let public: Value = serde_json::from_str(&executor).unwrap();
+    let public = public["public_key"].as_str().unwrap().to_owned();
+    let configuration = std::fs::read_to_string(cluster.configuration()).unwrap();
+    let configuration = configuration.replace("warm_up_h = 24", "warm_up_h = 168");
+    let executor = format!(
+        "[organisation]\naccounts = {ACCOUNTS:?}\n[executor]\nmode = \"approval\"\nkey = \"{}\"\napprovers = \"{}\"\n",
+        own.display(),
+        folder.join("approvers.jsonl").display()
+    );
+    std::fs::write(cluster.configuration(), configuration + &executor).unwrap();
+    Keys { ann, eve, public }
 }
 
 struct Desk<'a> {
@@ -117,19 +156,7 @@ async fn found(cluster: &Cluster) -> (String, String, String, String) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_people_sign_is_done_and_taken_back_and_written_down() {
     let (moto, mut cluster) = (Moto::start(), Cluster::start().await);
-    let folder = cluster.path().to_owned();
-    let [(ann, line), (eve, _), (own, executor)] = ["ann", "eve", "executor"].map(|name| keygen(&folder, name));
-    std::fs::write(folder.join("approvers.jsonl"), line).unwrap();
-    let public: Value = serde_json::from_str(&executor).unwrap();
-    let public = public["public_key"].as_str().unwrap();
-    let configuration = std::fs::read_to_string(cluster.configuration()).unwrap();
-    let configuration = configuration.replace("warm_up_h = 24", "warm_up_h = 168");
-    let executor = format!(
-        "[organisation]\naccounts = {ACCOUNTS:?}\n[executor]\nmode = \"approval\"\nkey = \"{}\"\napprovers = \"{}\"\n",
-        own.display(),
-        folder.join("approvers.jsonl").display()
-    );
-    std::fs::write(cluster.configuration(), configuration + &executor).unwrap();
+    let Keys { ann, eve, public } = configured(&cluster);
     cluster.run_all();
     let records = records();
     let feed = Feed { address: cluster.address("collector"), stream: "incident".to_owned(), records_a_request: 100 };
@@ -149,6 +176,12 @@ async fn what_people_sign_is_done_and_taken_back_and_written_down() {
         assert!(shown.stderr.contains(words), "{words}: {}", shown.told());
     }
     assert_eq!(desk.audited(), []);
+    // Of the whole plan it is said what its denials would have blocked, once the past is archived.
+    let rehearsed = || {
+        let shown = desk.ask(&["case", "approve", &case]);
+        if shown.stderr.contains("would have blocked") { Ok(()) } else { Err(shown.told()) }
+    };
+    until("a rehearsal", rehearsed).await;
     desk.order(&["approve", "--step", &step], &eve).assert_code(0);
     assert!(desk.audited_until("refused").await.contains("forged"));
     assert_eq!(tags(), json!([]));
@@ -168,7 +201,7 @@ async fn what_people_sign_is_done_and_taken_back_and_written_down() {
         assert!(told.iter().any(|told| told == what), "{what}: {told:?}");
     }
     for (words, code, expected) in [
-        (&["audit", "verify", "--trust", public][..], 0, "the audit log holds"),
+        (&["audit", "verify", "--trust", &public][..], 0, "the audit log holds"),
         (&["audit", "verify"], 0, "the audit log holds"),
         (&["audit", "verify", "--trust", &"0".repeat(64)], 1, "a key that is not trusted"),
         // The streams are smaller than the configuration says, which it says too.
@@ -180,5 +213,123 @@ async fn what_people_sign_is_done_and_taken_back_and_written_down() {
     }
     for (name, code) in cluster.stop_all() {
         assert_eq!(code, Some(0), "{name}");
+    }
+}
+
+/// A user's quarantine in the hands of one process after the other.
+struct Quarantine {
+    case: String,
+    user: String,
+    action: Action,
+}
+
+impl Quarantine {
+    fn of(step: &str) -> Self {
+        let user = format!("user-{}", step.trim_start_matches("executor."));
+        let target = Resource {
+            kind: Playbook::QuarantineUserHard.target_kind(),
+            account: ACCOUNTS[0].to_owned(),
+            region: "eu-west-1".to_owned(),
+            id: user.clone(),
+            created: false,
+        };
+        let action = Action::proposed(Playbook::QuarantineUserHard, target);
+        Self { case: format!("case-{user}"), user, action }
+    }
+
+    /// Ann's order, as a council passes it on.
+    async fn order(&self, cluster: &Cluster, ann: &Path, intent: Intent) {
+        let key = SigningKey::read(&std::fs::read_to_string(ann).unwrap()).unwrap();
+        let at = Timestamp::from_millis(
+            i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap(),
+        );
+        let context = CaseContext { case_id: &self.case, reference_time: at };
+        let step = ProposedStep {
+            action: self.action.clone(),
+            spelled: json!(calls(&self.action, &context)),
+            rehearsed: Some(Rehearsed::Skipped("there is no past".to_owned())),
+        };
+        let proposal = Proposal {
+            tenant: TENANT.to_owned(),
+            case: self.case.clone(),
+            requester: "council".to_owned(),
+            reference_time: at,
+            lease_ms: 3_600_000,
+            steps: vec![step],
+        };
+        let proposal = if intent == Intent::Approve { json!(proposal).to_string() } else { String::new() };
+        let order = Order {
+            intent,
+            tenant: TENANT.to_owned(),
+            case: self.case.clone(),
+            proposal: if proposal.is_empty() { String::new() } else { digest(proposal.as_bytes()) },
+            approver: "ann".to_owned(),
+            reason: "seen".to_owned(),
+            signed_at: at,
+            expires_at: at.plus_ms(APPROVAL_MS),
+            nonce: random_hex(16).unwrap(),
+        };
+        let payload = json!(Submitted { proposal, signed: key.sign(&order) }).to_string().into();
+        let subject = Subject::action(TENANT, "order", &self.case);
+        cluster.bus.publish(&subject, Outgoing { payload, ..Outgoing::default() }).await.unwrap();
+    }
+
+    async fn until(&self, cluster: &Cluster, states: &[State]) {
+        let subject = Subject::action(TENANT, "life", &idempotency_key(&self.case, &self.action));
+        let started = tokio::time::Instant::now();
+        let mut looks = tokio::time::interval(Duration::from_millis(250));
+        loop {
+            looks.tick().await;
+            let stored = cluster.bus.last(&subject).await.unwrap();
+            let state = stored.map(|stored| serde_json::from_slice::<Life>(&stored.payload).unwrap().life.state);
+            if state.is_some_and(|state| states.contains(&state)) {
+                return;
+            }
+            assert!(started.elapsed() < PATIENCE, "{}: {state:?}\n{}", self.case, cluster.told());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_executor_that_dies_at_any_step_leaves_an_outcome_and_does_nothing_twice() {
+    let (moto, mut cluster) = (Moto::start(), Cluster::start().await);
+    let Keys { ann, public, .. } = configured(&cluster);
+    cluster.environment = moto.environment();
+    // The last two die with an order that the broker gives out again only after a while.
+    let steps =
+        ["held", "called", "performed", "noted", "told", "admitted", "taken"].map(|step| format!("executor.{step}"));
+    let all = steps.each_ref().map(|step| Quarantine::of(step));
+    for (step, one) in steps.iter().zip(&all) {
+        account(&moto, &format!("user {} {}", ACCOUNTS[0], one.user));
+        // Its second piece of work is the applying.
+        let nth = if matches!(step.as_str(), "executor.admitted" | "executor.taken") { 1 } else { 2 };
+        cluster.run("executor", Some(&format!("{step}:{nth}")));
+        one.order(&cluster, &ann, Intent::Approve).await;
+        let died = cluster.end_of("executor").await;
+        assert!(!died.success(), "{step}: {}", cluster.told());
+    }
+    cluster.run("executor", None);
+    let policies = |one: &Quarantine| account(&moto, &format!("policies {} {}", ACCOUNTS[0], one.user));
+    for one in &all {
+        one.until(&cluster, &[State::Applied, State::Verified]).await;
+        assert_eq!(policies(one).as_array().map(Vec::len), Some(1), "{}", one.user);
+        one.order(&cluster, &ann, Intent::Undo).await;
+    }
+    for one in &all {
+        one.until(&cluster, &[State::Undone]).await;
+        assert_eq!(policies(one), json!([]), "{}", one.user);
+    }
+    // People hear of each end once.
+    let stored = cluster.bus.read(&Subject::raised(TENANT), 0, 1_000).await.unwrap();
+    let alerts = stored.iter().map(|stored| unpack::<v1::Alert>(&stored.payload).unwrap());
+    let ended: Vec<_> = alerts.filter(|alert| alert.ended && alert.kind == "block").map(|alert| alert.id).collect();
+    let each: BTreeSet<_> = ended.iter().collect();
+    assert_eq!((ended.len(), each.len()), (all.len(), all.len()), "{ended:?}");
+    let desk = Desk { cluster: &cluster, case: all[0].case.clone() };
+    desk.ask(&["audit", "verify", "--trust", &public]).assert_code(0);
+    for one in &all {
+        let told = Desk { cluster: &cluster, case: one.case.clone() }.audited();
+        let undone = told.iter().filter(|(what, detail)| what == "undone" && detail.ends_with("is back")).count();
+        assert_eq!(undone, 1, "{told:?}");
     }
 }

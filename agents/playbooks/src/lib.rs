@@ -15,6 +15,7 @@ mod korean;
 mod organization;
 mod permissions;
 mod policy;
+mod rehearsal;
 mod value;
 mod watch;
 
@@ -26,6 +27,7 @@ use trailwarden_core::time::Timestamp;
 pub use call::{CAPTURED, Call, Check, Derived, Expect, Kept, Lookup, SUPPLIED, When};
 pub use cli::cli_text;
 pub use permissions::playbook_policy;
+pub use rehearsal::{Denial, Whose, denial};
 
 use call::Target;
 

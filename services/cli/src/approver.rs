@@ -15,10 +15,11 @@ use trailwarden_core::response::approval::{
     APPROVAL_MS, Approver, Intent, Order, PROPOSAL_BYTES_MAX, Proposal, ProposedStep, Registry, SignedOrder,
 };
 use trailwarden_core::response::digest;
+use trailwarden_core::response::rehearsal::Rehearsed;
 use trailwarden_core::time::{HOUR_MS, Timestamp};
 use trailwarden_playbooks::executor::LEASE_MS_MAX;
 use trailwarden_playbooks::keys::{SigningKey, random_hex};
-use trailwarden_playbooks::{CaseContext, Undo, calls, cli_text};
+use trailwarden_playbooks::{CaseContext, Undo, calls, cli_text, denial};
 
 use crate::command::{print, tell};
 use crate::line::Line;
@@ -132,8 +133,15 @@ pub fn registry(path: &Path) -> Result<Registry> {
     Registry::new(approvers.collect::<Result<_>>()?).map_err(anyhow::Error::msg)
 }
 
-/// The text of a proposal for the steps of a case's plan whose places are asked for (from 1; all without any).
-pub fn proposal(tenant: &str, case: &str, line: &str, steps: &[usize], lease_h: u32, now: Timestamp) -> Result<String> {
+/// A proposal for the steps of a case's plan whose places are asked for (from 1; all without any).
+pub fn proposal(
+    tenant: &str,
+    case: &str,
+    line: &str,
+    steps: &[usize],
+    lease_h: u32,
+    now: Timestamp,
+) -> Result<Proposal> {
     let line = Line::read(line.as_bytes()).context("the case's plan")?;
     let wanted: BTreeSet<usize> = steps.iter().copied().collect();
     if let Some(beyond) = wanted.iter().find(|nth| **nth == 0 || **nth > line.plan.len()) {
@@ -156,29 +164,30 @@ pub fn proposal(tenant: &str, case: &str, line: &str, steps: &[usize], lease_h: 
         };
         let action = Action { owner: step.owner.map(Cow::into_owned), ..Action::proposed(playbook, target) };
         let spelled = calls(&action, &CaseContext { case_id: case, reference_time: now });
-        proposed.push(ProposedStep { action, spelled: serde_json::to_value(&spelled)? });
+        proposed.push(ProposedStep { action, spelled: serde_json::to_value(&spelled)?, rehearsed: None });
     }
     if proposed.is_empty() {
         bail!("the case has no plan");
     }
-    let proposal = Proposal {
+    Ok(Proposal {
         tenant: tenant.to_owned(),
         case: case.to_owned(),
         requester: "council".to_owned(),
         reference_time: now,
         lease_ms: i64::from(lease_h) * HOUR_MS,
         steps: proposed,
-    };
-    Ok(serde_json::to_string(&proposal)?)
+    })
 }
 
-/// Shows the exact calls of a proposal.
-pub fn show(text: &str) -> Result<()> {
+/// Shows the exact calls of a proposal, and what its denials would have blocked; the places, from 1, of steps for which nobody
+/// knows that.
+pub fn show(text: &str) -> Result<Vec<usize>> {
     if text.len() > PROPOSAL_BYTES_MAX {
         bail!("the proposal is too long");
     }
     let proposal: Proposal = serde_json::from_str(text).context("the proposal")?;
     let context = CaseContext { case_id: &proposal.case, reference_time: proposal.reference_time };
+    let mut unrehearsed = Vec::new();
     tell(&format!(
         "case {} of tenant {}, as of {}; what can be undone is undone after {} h\n",
         visible(&proposal.case, 128),
@@ -212,11 +221,29 @@ pub fn show(text: &str) -> Result<()> {
             Undo::Words(words) => tell(&format!("   undo    {words}\n")),
         }
         tell(&format!("   affects {}\n", step.blast_radius));
+        match &proposed.rehearsed {
+            Some(rehearsed @ Rehearsed::Told { told, .. }) => {
+                tell(&format!("   past    {}\n", visible(&rehearsed.text(), CALL_CHARS_MAX)));
+                let calls: Vec<String> = told.examples.iter().map(|(call, count)| format!("{call} {count}")).collect();
+                if !calls.is_empty() {
+                    tell(&format!("           {}\n", visible(&calls.join(", "), CALL_CHARS_MAX)));
+                }
+                if rehearsed.needs_person() {
+                    tell("           that is more than is blocked without a person's thought\n");
+                }
+            }
+            _ if denial(&proposed.action, &context).is_none() => {}
+            rehearsed => {
+                let why = rehearsed.as_ref().map_or_else(|| "not rehearsed".to_owned(), Rehearsed::text);
+                tell(&format!("   past    {}\n", visible(&why, CALL_CHARS_MAX)));
+                unrehearsed.push(at + 1);
+            }
+        }
         for note in &step.notes {
             tell(&format!("   note    {note}\n"));
         }
     }
-    Ok(())
+    Ok(unrehearsed)
 }
 
 /// Signs an order.
@@ -247,6 +274,7 @@ pub fn sign(
 mod tests {
     use serde_json::json;
     use trailwarden_core::plan::Playbook;
+    use trailwarden_core::response::rehearsal::Rehearsal;
 
     use super::*;
 
@@ -272,16 +300,22 @@ mod tests {
     fn a_plan_becomes_a_proposal_of_the_steps_that_are_asked_for() {
         let now = Timestamp::from_millis(1_700_000_000_000);
         let of = |steps: &[usize]| proposal("default", "c1", &line(), steps, 24, now);
-        let all: Proposal = serde_json::from_str(&of(&[]).expect("a proposal")).expect("JSON");
+        let mut all = of(&[]).expect("a proposal");
         assert_eq!(all.steps.len(), 2);
-        let second: Proposal = serde_json::from_str(&of(&[2]).expect("a proposal")).expect("JSON");
+        let second = of(&[2]).expect("a proposal");
         assert_eq!(second.steps[0].action.playbook, Playbook::TagRole);
         for steps in [&[0][..], &[3]] {
             assert!(of(steps).is_err());
         }
         assert!(proposal("default", "c1", "{}", &[], 24, now).is_err());
-        assert!(show(&of(&[]).expect("a proposal")).is_ok());
-        assert!(show(&of(&[]).expect("a proposal").replacen("UserName", "RoleName", 1)).is_err());
+        let text = |proposal: &Proposal| serde_json::to_string(proposal).expect("writes");
+        // Only the quarantine denies anything.
+        assert_eq!(show(&text(&all)).expect("shown"), [1]);
+        all.steps[0].rehearsed = Some(Rehearsed::Skipped("there is no archive".to_owned()));
+        assert_eq!(show(&text(&all)).expect("shown"), [1]);
+        all.steps[0].rehearsed = Some(Rehearsed::Told { since: now, is_cut: false, told: Rehearsal::default() });
+        assert!(show(&text(&all)).expect("shown").is_empty());
+        assert!(show(&text(&all).replacen("UserName", "RoleName", 1)).is_err());
     }
 
     #[test]

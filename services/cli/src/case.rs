@@ -24,6 +24,7 @@ use crate::capsule::command::{ExportRequest, Known, export};
 use crate::command::{Format, Surroundings, print, tell};
 use crate::config::Config;
 use crate::line::Line;
+use crate::rehearsal::Past;
 use crate::untrusted::{name, visible_json};
 use crate::{markdown, ocsf};
 
@@ -115,6 +116,9 @@ pub enum CaseCommand {
         /// Show the calls and sign nothing, as without a key
         #[arg(long)]
         dry_run: bool,
+        /// Approve also steps of which nobody knows what they would have blocked in the past
+        #[arg(long)]
+        unrehearsed: bool,
     },
     /// Deny a proposal, so that nobody's approval of it counts
     Deny {
@@ -175,7 +179,8 @@ pub fn run(
         match command {
             CaseCommand::Calibrate(asked) => calibrate::of_council(&asked, config, council, format).await,
             command => {
-                let desk = Desk { tenant: config.run.tenant, now: surroundings.now };
+                let past = Past { location: &config.archive.location, environment: &surroundings.environment };
+                let desk = Desk { tenant: config.run.tenant, now: surroundings.now, past };
                 ask(command, council, &desk, format).await
             }
         }
@@ -197,14 +202,15 @@ async fn known(server: &str, id: &str) -> Result<Known> {
 }
 
 /// Where an approver signs.
-struct Desk {
+struct Desk<'a> {
     tenant: String,
     now: Timestamp,
+    past: Past<'a>,
 }
 
 type Council = CaseServiceClient<Channel>;
 
-async fn ask(command: CaseCommand, mut council: Council, desk: &Desk, format: Format) -> Result<ExitCode> {
+async fn ask(command: CaseCommand, mut council: Council, desk: &Desk<'_>, format: Format) -> Result<ExitCode> {
     if format == Format::Markdown && !matches!(command, CaseCommand::Get { .. }) {
         bail!("only `case get` tells a case in Markdown");
     }
@@ -255,20 +261,23 @@ async fn ask(command: CaseCommand, mut council: Council, desk: &Desk, format: Fo
 }
 
 /// Signs an order about a case and sends it on its way.
-async fn order(command: CaseCommand, mut council: Council, desk: &Desk) -> Result<ExitCode> {
+async fn order(command: CaseCommand, mut council: Council, desk: &Desk<'_>) -> Result<ExitCode> {
     let sign = |signing: &Signing, intent, case: &str, proposal: &str| {
         approver::sign(signing, intent, &desk.tenant, case, proposal, desk.now)
     };
     match command {
-        CaseCommand::Approve { id, signing, steps, lease_h, proposal, out, dry_run } => {
+        CaseCommand::Approve { id, signing, steps, lease_h, proposal, out, dry_run, unrehearsed } => {
             let text = match proposal {
                 Some(path) => approver::read(&path)?,
                 None => {
                     let case = answered(council.get(timed(GetCaseRequest { id: id.clone() })).await)?;
-                    approver::proposal(&desk.tenant, &id, &case.line_json, &steps, lease_h, desk.now)?
+                    let line = &case.line_json;
+                    let mut proposal = approver::proposal(&desk.tenant, &id, line, &steps, lease_h, desk.now)?;
+                    desk.past.rehearse(&mut proposal, line).await?;
+                    serde_json::to_string(&proposal)?
                 }
             };
-            approver::show(&text)?;
+            let unknown = approver::show(&text)?;
             if let Some(out) = out {
                 std::fs::write(&out, &text).with_context(|| format!("cannot write {}", out.display()))?;
             }
@@ -276,6 +285,9 @@ async fn order(command: CaseCommand, mut council: Council, desk: &Desk) -> Resul
                 tell("nothing is signed, so nothing will be called; `--key`, `--approver` and `--reason` approve it\n");
                 return Ok(ExitCode::SUCCESS);
             };
+            if let (Some(first), false) = (unknown.first(), unrehearsed) {
+                bail!("what step {first} would have blocked is not known; `--unrehearsed` approves it all the same");
+            }
             let SignedOrder { order, signature } = sign(&signing, Intent::Approve, &id, &text)?;
             let request = ApproveCaseRequest { id, order_json: order, signature, proposal_json: text };
             answered(council.approve(timed(request)).await)?;

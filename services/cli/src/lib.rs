@@ -28,6 +28,7 @@ pub mod playbook;
 pub mod progress;
 pub mod query;
 pub mod recording;
+mod rehearsal;
 pub mod report;
 pub mod rules;
 pub mod run;

@@ -75,6 +75,8 @@ kinds! {
     Block = "block", Response;
     CallAdministrator = "call_administrator", Response;
     BackUpLogs = "back_up_logs", Response;
+    /// A step that blocks nobody: something was put right, marked or saved.
+    Respond = "respond", Response;
     /// A channel does not deliver.
     ChannelFailed = "channel_failed", Channel;
     /// Asked for, to see whether it arrives.

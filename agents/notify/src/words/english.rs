@@ -30,6 +30,7 @@ impl Tongue for English {
             Kind::Block => format!("blocked: {who}{place}"),
             Kind::CallAdministrator => format!("your decision is needed: {who}{place}"),
             Kind::BackUpLogs => format!("logs kept as evidence: {who}{place}"),
+            Kind::Respond => format!("response carried out: {who}{place}"),
             Kind::ChannelFailed => format!("alerts do not arrive by {who}"),
             Kind::Test => format!("test of {who}, nothing happened"),
             kind => format!("{}: {who}", condition(kind)),
@@ -58,6 +59,7 @@ impl Tongue for English {
             Kind::Block => format!("{who} was blocked: {}.", inert(&alert.what)),
             Kind::CallAdministrator => format!("A response to {who} waits for a person: {}.", inert(&alert.what)),
             Kind::BackUpLogs => format!("The records about {who} were copied to the evidence store."),
+            Kind::Respond => format!("A response to {who} was carried out: {}.", inert(&alert.what)),
             Kind::ChannelFailed => format!("The channel {who} does not deliver: {}", inert(&alert.what)),
             Kind::Test => "This is a test. If you read it, the channel works.".to_owned(),
         }
@@ -165,6 +167,7 @@ const fn condition(kind: Kind) -> &'static str {
         Kind::Block => "block",
         Kind::CallAdministrator => "decision needed",
         Kind::BackUpLogs => "logs kept",
+        Kind::Respond => "response",
         Kind::ChannelFailed => "a channel that did not deliver",
         Kind::Test => "test",
     }

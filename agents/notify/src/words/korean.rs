@@ -31,6 +31,7 @@ impl Tongue for Korean {
             Kind::Block => format!("차단됨: {who}{place}"),
             Kind::CallAdministrator => format!("관리자 결정 필요: {who}{place}"),
             Kind::BackUpLogs => format!("로그 보존 완료: {who}{place}"),
+            Kind::Respond => format!("대응 조치 완료: {who}{place}"),
             Kind::ChannelFailed => format!("알림 채널 장애: {who}"),
             Kind::Test => format!("시험 알림: {who} (실제 사건 아님)"),
             kind => format!("{}: {who}", condition(kind)),
@@ -59,6 +60,7 @@ impl Tongue for Korean {
             Kind::Block => format!("{who}: 차단했습니다. {}", inert(&alert.what)),
             Kind::CallAdministrator => format!("{who}: 대응 조치가 관리자의 결정을 기다립니다. {}", inert(&alert.what)),
             Kind::BackUpLogs => format!("{who}: 관련 기록을 증거 저장소에 복사했습니다."),
+            Kind::Respond => format!("{who}: 대응 조치를 실행했습니다. {}", inert(&alert.what)),
             Kind::ChannelFailed => format!("알림 채널 {who}: 전달되지 않습니다. {}", inert(&alert.what)),
             Kind::Test => "시험 알림입니다. 이 글이 보이면 채널이 정상입니다.".to_owned(),
         }
@@ -156,6 +158,7 @@ const fn condition(kind: Kind) -> &'static str {
         Kind::Block => "차단",
         Kind::CallAdministrator => "결정 필요",
         Kind::BackUpLogs => "로그 보존",
+        Kind::Respond => "대응 조치",
         Kind::ChannelFailed => "알림 채널 장애",
         Kind::Test => "시험",
     }

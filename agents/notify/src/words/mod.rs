@@ -233,7 +233,7 @@ fn tally(alert: &Alert) -> ([usize; 5], u8) {
 
 /// Whether a kind has a response to speak of.
 const fn has_response(kind: Kind) -> bool {
-    matches!(kind, Kind::Case | Kind::Block | Kind::CallAdministrator | Kind::BackUpLogs)
+    matches!(kind, Kind::Case | Kind::Block | Kind::CallAdministrator | Kind::BackUpLogs | Kind::Respond)
 }
 
 #[cfg(test)]

@@ -5,13 +5,14 @@
 //! holds it; before each call it is held anew. So of any number of executors one works, and one that was overtaken stops
 //! before its next call.
 
+mod alerts;
 mod audit;
 mod orders;
 mod perform;
 mod record;
 mod service;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -24,7 +25,7 @@ use trailwarden_core::response::audit::Note;
 use trailwarden_core::response::life::{Event, Fault, Life, Misfit, Work};
 use trailwarden_core::response::limits::{Ledger, Limits};
 use trailwarden_core::time::{DAY_MS, SECOND_MS, Timestamp};
-use trailwarden_runtime::Clock;
+use trailwarden_runtime::{Clock, failpoint};
 
 use crate::aws::{Aws, Scope};
 use crate::keys::SigningKey;
@@ -96,6 +97,8 @@ pub struct Executor {
     audit: AuditLog,
     /// Actions that are not at their end, as last seen.
     open: Mutex<BTreeMap<String, Record>>,
+    /// Actions whose work ended in an error of the bus.
+    unsure: Mutex<BTreeSet<String>>,
     /// Containments of the last day.
     ledger: Mutex<Ledger>,
 }
@@ -114,7 +117,16 @@ pub enum Turn {
 impl Executor {
     pub fn new(settings: Settings, bus: Arc<dyn Bus>, aws: Arc<dyn Aws>, key: Arc<SigningKey>, clock: Clock) -> Self {
         let audit = AuditLog::new(Arc::clone(&bus), &settings.tenant, key);
-        Self { settings, bus, aws, clock, audit, open: Mutex::default(), ledger: Mutex::default() }
+        Self {
+            settings,
+            bus,
+            aws,
+            clock,
+            audit,
+            open: Mutex::default(),
+            unsure: Mutex::default(),
+            ledger: Mutex::default(),
+        }
     }
 
     /// An action as the bus holds it.
@@ -153,7 +165,12 @@ impl Executor {
         if at.since_ms(now) > 0 {
             return Ok(Turn::Idle);
         }
-        if record.holder != self.settings.name {
+        if record.holder == self.settings.name {
+            // What of our own work came about before it failed is as unknown.
+            if self.unsure.lock().unwrap_or_else(PoisonError::into_inner).contains(key) {
+                let _ = record.life.handle(Event::Taken, now);
+            }
+        } else {
             if record.held_until.since_ms(now) > 0 {
                 return Ok(Turn::Elsewhere);
             }
@@ -169,7 +186,14 @@ impl Executor {
         let Some(sequence) = self.store(&record, sequence).await? else {
             return Ok(Turn::Elsewhere);
         };
-        self.work(record, sequence, work).await
+        let turn = self.work(record, sequence, work).await;
+        let mut unsure = self.unsure.lock().unwrap_or_else(PoisonError::into_inner);
+        if turn.is_err() {
+            unsure.insert(key.to_owned())
+        } else {
+            unsure.remove(key)
+        };
+        turn
     }
 
     async fn work(&self, record: Record, sequence: Sequence, work: Work) -> Result<Turn, ExecutorError> {
@@ -197,7 +221,9 @@ impl Executor {
         let mut hold = Hold { executor: self, record, sequence, failed: None };
         let mut performance =
             Performance { aws: self.aws.as_ref(), scope, step: &step, by_alternative, known, held: &mut hold };
+        failpoint::hit("executor.held");
         let event = performance.perform(work).await;
+        failpoint::hit("executor.performed");
         let known = performance.known;
         if let Some(error) = hold.failed {
             return Err(error);
@@ -213,7 +239,7 @@ impl Executor {
     /// Takes what came of the work, writes it down and stores it.
     async fn came(&self, mut record: Record, sequence: Sequence, event: Event) -> Result<Turn, ExecutorError> {
         let now = (self.clock)();
-        let told = record.life.evidence.len();
+        let (before, told) = (record.life.state, record.life.evidence.len());
         if record.life.handle(event, now).is_err() {
             tracing::error!(action = record.key, "work came to an end that the action's life does not know");
             return Ok(Turn::Idle);
@@ -225,6 +251,9 @@ impl Executor {
             let detail = format!("{}: {}", describe(&record), lines.join("; "));
             self.note("executor", &what, &record.case, &record.key, &detail, ended).await?;
         }
+        failpoint::hit("executor.noted");
+        self.tell_move(before, &record, lines.last().copied().unwrap_or_default(), now).await?;
+        failpoint::hit("executor.told");
         // An order to undo does not wait for somebody who may have died since.
         record.held_until = if record.life.is_at_rest() { now } else { now.plus_ms(HOLD_MS) };
         match self.store(&record, sequence).await? {
@@ -249,9 +278,11 @@ impl Executor {
             let Some((mut record, sequence)) = self.record(key).await? else {
                 return Ok(Err(Misfit::Ended));
             };
-            if let Err(misfit) = record.life.handle(event.clone(), (self.clock)()) {
+            let (before, now) = (record.life.state, (self.clock)());
+            if let Err(misfit) = record.life.handle(event.clone(), now) {
                 return Ok(Err(misfit));
             }
+            self.tell_move(before, &record, "", now).await?;
             if self.store(&record, sequence).await?.is_some() {
                 return Ok(Ok(()));
             }

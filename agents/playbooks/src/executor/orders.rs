@@ -11,13 +11,15 @@ use trailwarden_core::response::approval::{
 };
 use trailwarden_core::response::life::Event;
 use trailwarden_core::response::limits::Consent;
+use trailwarden_core::response::rehearsal::Rehearsed;
 use trailwarden_core::response::{digest, idempotency_key};
 use trailwarden_core::time::{DAY_MS, HOUR_MS};
+use trailwarden_runtime::failpoint;
 
 use super::{Executor, ExecutorError, NONCE, ORDER, Record, begun, perform};
 use crate::call::Target;
 use crate::keys::Ed25519;
-use crate::{CaseContext, calls};
+use crate::{CaseContext, calls, denial};
 
 /// The longest that a step stands without a person renewing it.
 pub const LEASE_MS_MAX: i64 = 7 * DAY_MS;
@@ -32,11 +34,11 @@ impl Executor {
     pub async fn take(&self, stored: &Stored) -> Result<(), ExecutorError> {
         let case = stored.subject.rsplit('.').next().unwrap_or_default().to_owned();
         let Ok(submitted) = serde_json::from_slice::<Submitted>(&stored.payload) else {
-            return self.refused(&case, "an order that cannot be read").await;
+            return self.refused(&case, stored.sequence, "an order that cannot be read").await;
         };
         let read = serde_json::from_str::<Order>(&submitted.signed.order);
         let Ok(order) = read else {
-            return self.refused(&case, "an order that cannot be read").await;
+            return self.refused(&case, stored.sequence, "an order that cannot be read").await;
         };
         let used = self.reserve(&order, stored.sequence).await?;
         match order.intent {
@@ -80,12 +82,13 @@ impl Executor {
         if order.intent == Intent::Deny {
             return match gate.command(&submitted.signed, case, Intent::Deny) {
                 Ok(_) => self.note(&order.approver, "denied", case, "", &order.reason, false).await,
-                Err(refusal) => self.refused(case, &refusal.to_string()).await,
+                Err(refusal) => self.refused(case, sequence, &refusal.to_string()).await,
             };
         }
         let (earlier, is_whole) = self.orders(case, sequence).await?;
         if !is_whole {
-            return self.refused(case, &format!("there are more than {ORDERS_MAX} orders about this case")).await;
+            let why = format!("there are more than {ORDERS_MAX} orders about this case");
+            return self.refused(case, sequence, &why).await;
         }
         // By itself first, so that what is wrong with this one is said of this one.
         let admitted = match gate.admit(&submitted.proposal, std::slice::from_ref(&submitted.signed), false) {
@@ -99,11 +102,13 @@ impl Executor {
             },
         };
         match admitted {
-            Ok(approved) => self.begin(approved, &submitted.proposal, &order.reason).await,
+            Ok(approved) => self.begin(approved, submitted, &order.reason, sequence).await,
             Err(refusal) if refusal.is_waiting() => {
-                self.note(&order.approver, "approved", case, "", &format!("{}: {refusal}", order.reason), false).await
+                self.note(&order.approver, "approved", case, "", &format!("{}: {refusal}", order.reason), false)
+                    .await?;
+                self.call_administrator(case, (sequence, "waits"), &refusal.to_string()).await
             }
-            Err(refusal) => self.refused(case, &refusal.to_string()).await,
+            Err(refusal) => self.refused(case, sequence, &refusal.to_string()).await,
         }
     }
 
@@ -179,7 +184,14 @@ impl Executor {
     }
 
     /// Makes actions of what was approved.
-    async fn begin(&self, approved: Approved<Proposal>, text: &str, reason: &str) -> Result<(), ExecutorError> {
+    async fn begin(
+        &self,
+        approved: Approved<Proposal>,
+        submitted: &Submitted,
+        reason: &str,
+        sequence: Sequence,
+    ) -> Result<(), ExecutorError> {
+        let text = &submitted.proposal;
         let proposal = approved.get();
         let approvers = approved.approvers().join(", ");
         let now = (self.clock)();
@@ -196,8 +208,14 @@ impl Executor {
             let step = calls(action, &context);
             let ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let allowed = self.settings.limits.allow(&ledger, action, self.settings.active_principals, consent, now);
+            let denies = denial(action, &context).is_some();
+            let needs_person = proposed.rehearsed.as_ref().is_some_and(Rehearsed::needs_person);
             let refusal = if serde_json::to_value(&step).ok().as_ref() != Some(&proposed.spelled) {
                 Some("its calls are not those that this executor would make".to_owned())
+            } else if denies && proposed.rehearsed.is_none() {
+                Some("nobody rehearsed it, and the proposal does not say so".to_owned())
+            } else if consent == Consent::Automatic && denies && needs_person {
+                Some("it would have blocked too much of what is ordinary: a person has to agree".to_owned())
             } else if !Target::new(action, &context).is_ordinary() {
                 Some("the target's name is none that AWS gives".to_owned())
             } else if proposal.reference_time.since_ms(now) > HOUR_MS {
@@ -211,7 +229,9 @@ impl Executor {
             };
             let what = format!("{} on {}", action.playbook.as_str(), action.target.id);
             if let Some(why) = refusal {
-                self.note("executor", "refused", &proposal.case, &key, &format!("{what}: {why}"), false).await?;
+                let why = format!("{what}: {why}");
+                self.note("executor", "refused", &proposal.case, &key, &why, false).await?;
+                self.call_administrator(&proposal.case, (sequence, &key), &why).await?;
                 continue;
             }
             let record = Record {
@@ -233,7 +253,14 @@ impl Executor {
                 self.note(who, "refused", &proposal.case, &key, &format!("{what}: it was begun before"), false).await?;
                 continue;
             }
-            self.note(who, "approved", &proposal.case, &key, &format!("{what}: {reason}"), false).await?;
+            // The digest holds it to what was rehearsed, examples and all.
+            let rehearsed = proposed.rehearsed.as_ref().filter(|_| denies).map_or_else(String::new, |rehearsed| {
+                let text = serde_json::to_vec(rehearsed).unwrap_or_default();
+                format!("; {} (rehearsal {})", rehearsed.text(), digest(&text))
+            });
+            let detail = format!("{what}: {reason}{rehearsed}");
+            self.note(who, "approved", &proposal.case, &key, &detail, false).await?;
+            failpoint::hit("executor.admitted");
             self.create(&record).await?;
         }
         Ok(())
@@ -249,7 +276,7 @@ impl Executor {
     ) -> Result<(), ExecutorError> {
         let approved = match self.gate(used).command(signed, case, intent) {
             Ok(approved) => approved,
-            Err(refusal) => return self.refused(case, &refusal.to_string()).await,
+            Err(refusal) => return self.refused(case, until, &refusal.to_string()).await,
         };
         let order = approved.get();
         let keys = self.standing(case, until).await?;
@@ -258,19 +285,21 @@ impl Executor {
             _ => ("undo ordered", Event::UndoAsked(order.approver.clone())),
         };
         if keys.is_empty() {
-            return self.refused(case, "nothing of this case stands").await;
+            return self.refused(case, until, "nothing of this case stands").await;
         }
         for key in keys {
             self.note(&order.approver, what, case, &key, &order.reason, false).await?;
             if let Err(misfit) = self.order(&key, &event).await? {
                 self.note("executor", "refused", case, &key, &misfit.to_string(), false).await?;
+                self.call_administrator(case, (until, &key), &misfit.to_string()).await?;
             }
         }
         Ok(())
     }
 
-    async fn refused(&self, case: &str, why: &str) -> Result<(), ExecutorError> {
+    async fn refused(&self, case: &str, sequence: Sequence, why: &str) -> Result<(), ExecutorError> {
         tracing::warn!(case, why, "an order is refused");
-        self.note("executor", "refused", case, "", why, false).await
+        self.note("executor", "refused", case, "", why, false).await?;
+        self.call_administrator(case, (sequence, ""), &format!("an order was refused: {why}")).await
     }
 }

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use trailwarden_core::plan::Playbook;
 use trailwarden_core::response::life::{Event, Fault, Work};
+use trailwarden_runtime::failpoint;
 
 use crate::aws::{Aws, AwsError, Request, Scope};
 use crate::value::{self, Known};
@@ -185,6 +186,7 @@ impl Performance<'_> {
         }
         self.hold().await?;
         let answer = self.call(call, known).await?;
+        failpoint::hit("executor.called");
         for kept in &call.keeps {
             let found = value::kept(value::at(&answer, kept.path));
             let found = if found.as_str().is_some_and(|text| kept.unset == Some(text)) { Value::Null } else { found };

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use trailwarden_bus::{Bus, Consumer, Delivery, Stream, Subscription};
-use trailwarden_runtime::Clock;
 use trailwarden_runtime::backoff::{self, Ended};
 use trailwarden_runtime::metrics::Metrics;
 use trailwarden_runtime::readiness::Readiness;
+use trailwarden_runtime::{Clock, failpoint};
 
 use super::{Executor, ExecutorError, LIFE, ORDER, Record, Settings};
 use crate::aws::Aws;
@@ -158,6 +158,7 @@ impl Executor {
     async fn take_delivery(&self, delivery: Box<dyn Delivery>) {
         match self.take(delivery.message()).await {
             Ok(()) => {
+                failpoint::hit("executor.taken");
                 let _ = delivery.ack().await;
             }
             Err(error) => {

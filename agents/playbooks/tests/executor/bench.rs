@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use bytes::Bytes;
 use serde_json::json;
 use trailwarden_bus::{Bus, Layout, Memory, Outgoing, Stored, Subject};
+use trailwarden_core::alert::Alert;
 use trailwarden_core::plan::{Action, Playbook, Tier};
 use trailwarden_core::resource::Resource;
 use trailwarden_core::response::approval::{
@@ -14,11 +15,14 @@ use trailwarden_core::response::approval::{
 };
 use trailwarden_core::response::digest;
 use trailwarden_core::response::limits::Limits;
+use trailwarden_core::response::rehearsal::Rehearsed;
 use trailwarden_core::time::{HOUR_MS, Timestamp};
 use trailwarden_playbooks::aws::Aws;
 use trailwarden_playbooks::executor::{Executor, Record, Settings};
 use trailwarden_playbooks::keys::SigningKey;
 use trailwarden_playbooks::{CaseContext, calls};
+use trailwarden_proto::convert::alert;
+use trailwarden_proto::wire;
 
 pub(crate) const TENANT: &str = "default";
 pub(crate) const ACCOUNT: &str = "111122223333";
@@ -104,7 +108,11 @@ impl Bench {
     pub(crate) fn proposal_of(&self, case: &str, actions: &[Action]) -> String {
         let reference_time = self.clock.now();
         let context = CaseContext { case_id: case, reference_time };
-        let step = |action: &Action| ProposedStep { action: action.clone(), spelled: json!(calls(action, &context)) };
+        let step = |action: &Action| ProposedStep {
+            action: action.clone(),
+            spelled: json!(calls(action, &context)),
+            rehearsed: Some(Rehearsed::Skipped("there is no past".to_owned())),
+        };
         let proposal = Proposal {
             tenant: TENANT.to_owned(),
             case: case.to_owned(),
@@ -171,6 +179,16 @@ impl Bench {
             (of("what"), of("detail"))
         };
         stored.iter().map(entry).collect()
+    }
+
+    /// The alerts that were raised, each once.
+    pub(crate) async fn alerts(&self) -> Vec<Alert> {
+        let stored = self.bus.read(&Subject::raised(TENANT), 0, 10_000).await.expect("answers");
+        let alert = |stored: &Stored| alert(wire::unpack(&stored.payload).expect("a message")).expect("an alert");
+        let alerts: Vec<Alert> = stored.iter().map(alert).collect();
+        let ids: BTreeSet<&str> = alerts.iter().map(|alert| alert.id.as_str()).collect();
+        assert_eq!(ids.len(), alerts.len(), "each is raised once: {alerts:?}");
+        alerts
     }
 
     /// Checks the whole audit log.

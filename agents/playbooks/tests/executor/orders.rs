@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
+use trailwarden_bus::{Outgoing, Subject};
+use trailwarden_core::alert::Kind;
+use trailwarden_core::level::Severity;
 use trailwarden_core::plan::Playbook;
 use trailwarden_core::response::approval::{APPROVAL_MS, Intent, Order};
 use trailwarden_core::response::life::{Outcome, Work};
-use trailwarden_core::time::{HOUR_MS, SECOND_MS};
+use trailwarden_core::time::{HOUR_MS, SECOND_MS, Timestamp};
 use trailwarden_playbooks::aws::Aws;
 use trailwarden_playbooks::executor::{LEASE_MS_MAX, Record};
+use trailwarden_proto::{v1, wire};
 
-use crate::bench::{ACCOUNT, Bench, action};
+use crate::bench::{ACCOUNT, Bench, TENANT, action};
 use crate::twin::{Twin, quarantine};
 
 #[tokio::test]
@@ -31,6 +35,9 @@ async fn refused_orders_do_nothing_and_are_written_down() {
     let changed = proposal.replacen("\"UserName\":\"alice\"", "\"UserName\":\"alicf\"", 1);
     assert_ne!(changed, proposal);
     let for_changed = bench.order(Intent::Approve, "c1", &changed, "ann");
+    let blind = proposal.replace(r#","rehearsed":{"skipped":"there is no past"}"#, "");
+    assert_ne!(blind, proposal);
+    let for_blind = bench.order(Intent::Approve, "c1", &blind, "ann");
     let orders = [
         (proposal.as_str(), forged, "forged"),
         (proposal.as_str(), bench.sign(&expired), "stale"),
@@ -38,6 +45,7 @@ async fn refused_orders_do_nothing_and_are_written_down() {
         (own.as_str(), bench.sign(&own_order), "asked for it"),
         // What the approver signed is not what this executor would do.
         (changed.as_str(), bench.sign(&for_changed), "not those that this executor would make"),
+        (blind.as_str(), bench.sign(&for_blind), "nobody rehearsed it"),
     ];
     for (text, signed, why) in orders {
         let message = bench.send("c1", text, signed).await;
@@ -47,18 +55,57 @@ async fn refused_orders_do_nothing_and_are_written_down() {
         assert!(detail.contains(why), "{detail}");
     }
     assert_eq!(executor.next_due(), None);
+    // Each calls a person, and says why.
+    let alerts = bench.alerts().await;
+    assert!(alerts.iter().all(|alert| alert.kind == Kind::CallAdministrator && alert.principal == "c1"));
+    assert_eq!(alerts.len(), 6);
+    assert!(alerts[0].what.contains("forged"), "{}", alerts[0].what);
 
     // Taken once; the same message again is no second order, the same order in a second message is one replayed.
     let again = bench.order(Intent::Approve, "c1", &proposal, "bob");
     let first = bench.send("c1", &proposal, bench.sign(&again)).await;
     executor.take(&first).await.expect("taken");
     assert!(executor.next_due().is_some());
+    let (what, detail) = bench.audit().await.pop().expect("an entry");
+    assert_eq!((what.as_str(), detail.contains("not rehearsed: there is no past (rehearsal ")), ("approved", true));
     let second = bench.send("c1", &proposal, bench.sign(&again)).await;
     executor.take(&second).await.expect("taken");
     let (what, detail) = bench.audit().await.pop().expect("an entry");
     assert_eq!((what.as_str(), detail.contains("taken before")), ("refused", true), "{detail}");
     bench.verify_audit().await;
     assert_eq!(twin.count("PutUserPolicy"), 0);
+}
+
+#[tokio::test]
+async fn an_alert_tells_of_the_case_that_the_council_logged() {
+    let bench = Bench::new().await;
+    let case = v1::Case {
+        id: "c1".to_owned(),
+        account: ACCOUNT.to_owned(),
+        principal: "mallory".to_owned(),
+        verdict: "malicious".to_owned(),
+        severity: "critical".to_owned(),
+        last_event_time_ms: 1_000,
+        ..v1::Case::default()
+    };
+    let entry =
+        v1::CaseTransition { number: 1, case: Some(case), kind: v1::TransitionKind::Judged.into(), sequence: 0 };
+    let message = Outgoing { payload: wire::pack(&entry), ..Outgoing::default() };
+    bench.bus.publish(&Subject::case(TENANT, "c1"), message).await.expect("stored");
+    let executor = bench.executor("one", Arc::new(Twin::default()));
+    let junk = Outgoing { payload: "junk".into(), ..Outgoing::default() };
+    let order = Subject::action(TENANT, "order", "c1");
+    bench.bus.publish(&order, junk).await.expect("stored");
+    let stored = bench.bus.last(&order).await.expect("answers").expect("the order");
+    // Delivered twice, it is told of once.
+    for _ in 0..2 {
+        executor.take(&stored).await.expect("taken");
+    }
+    let [alert] = &bench.alerts().await[..] else { panic!("one alert") };
+    assert_eq!((alert.principal.as_str(), alert.account.as_str()), ("mallory", ACCOUNT));
+    assert_eq!((alert.severity, alert.verdict.as_str()), (Severity::Critical, "malicious"));
+    assert_eq!(alert.receipt.event, Some(Timestamp::from_millis(1_000)));
+    assert!(alert.receipt.judged.is_some());
 }
 
 #[tokio::test]

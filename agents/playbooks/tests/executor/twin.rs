@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use trailwarden_bus::{Bus, Connection, JetStream, Layout};
+use trailwarden_core::alert::{Alert, Kind, StepState};
 use trailwarden_core::plan::{Action, Playbook};
 use trailwarden_core::response::approval::Intent;
 use trailwarden_core::response::life::{Outcome, State};
@@ -175,6 +176,18 @@ async fn live(bench: &Bench, twin: &Arc<Twin>, key: &str) -> Outcome {
     panic!("no end: {:#?}", bench.record(&executor, key).await.life);
 }
 
+/// People hear of it once: that it was done and taken back, or that it failed.
+async fn told(bench: &Bench, outcome: Outcome) {
+    let alerts = bench.alerts().await;
+    let facts = |alert: &Alert| (alert.kind, alert.ended, alert.steps[0].state);
+    let facts: Vec<_> = alerts.iter().map(facts).collect();
+    match outcome {
+        Outcome::Failed => assert_eq!(facts.last(), Some(&(Kind::CallAdministrator, false, StepState::Failed))),
+        _ => assert_eq!(facts, [(Kind::Block, false, StepState::Done), (Kind::Block, true, StepState::Undone)]),
+    }
+    assert!(alerts.iter().all(|alert| alert.receipt.acted.is_some() && alert.case.as_deref() == Some("c1")));
+}
+
 async fn lived(trouble: Option<Trouble>) -> (Arc<Twin>, Bench, Outcome) {
     let bench = Bench::new().await;
     let twin = trouble.map_or_else(Arc::default, Twin::with);
@@ -182,6 +195,7 @@ async fn lived(trouble: Option<Trouble>) -> (Arc<Twin>, Bench, Outcome) {
     let key = bench.approve(&executor, "c1", &quarantine()).await;
     let outcome = live(&bench, &twin, &key).await;
     bench.verify_audit().await;
+    told(&bench, outcome).await;
     assert!(twin.is_clean(), "{trouble:?}");
     (twin, bench, outcome)
 }
@@ -248,6 +262,7 @@ async fn dies_at_message(nth: usize, after: bool) -> bool {
     assert_eq!(live(&bench, &twin, &key).await, Outcome::Undone, "{nth} {after}");
     assert!(twin.is_clean(), "{nth} {after}");
     assert_eq!(twin.count("PutUserPolicy"), 1, "{nth} {after}");
+    told(&bench, Outcome::Undone).await;
     bench.verify_audit().await;
     is_dead
 }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::rehearsal::Rehearsed;
 use super::{digest, unhex};
 use crate::plan::{Action, Tier};
 use crate::time::{MINUTE_MS, Timestamp};
@@ -46,6 +47,9 @@ pub struct ProposedStep {
     pub action: Action,
     /// The step spelled out: calls, captures, checks and undo. What is executed is this and nothing else.
     pub spelled: Value,
+    /// What it would have blocked, for a step that denies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rehearsed: Option<Rehearsed>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -43,7 +43,7 @@ fn proposal(playbook: Playbook) -> String {
         id: "alice".to_owned(),
         created: false,
     };
-    let step = ProposedStep { action: Action::proposed(playbook, target), spelled: json!({}) };
+    let step = ProposedStep { action: Action::proposed(playbook, target), spelled: json!({}), rehearsed: None };
     let proposal = Proposal {
         tenant: "default".to_owned(),
         case: "c1".to_owned(),

@@ -75,7 +75,7 @@ pub enum Refusal {
 }
 
 /// Whether a playbook takes something away from somebody.
-pub fn is_containment(playbook: Playbook) -> bool {
+pub const fn is_containment(playbook: Playbook) -> bool {
     use Playbook as P;
     !matches!(
         playbook,

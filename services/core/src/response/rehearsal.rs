@@ -56,6 +56,36 @@ impl Rehearsal {
     }
 }
 
+/// What a proposal says of a step's rehearsal; who approves signs it with the rest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rehearsed {
+    /// `since`: the past from then on. `is_cut`: there was more of it than was looked at.
+    Told { since: Timestamp, is_cut: bool, told: Rehearsal },
+    /// It was not rehearsed, for this reason, and whoever approves knows it.
+    Skipped(String),
+}
+
+impl Rehearsed {
+    /// Whether a person has to agree although the tier asks for none.
+    pub fn needs_person(&self) -> bool {
+        match self {
+            Self::Told { is_cut, told, .. } => *is_cut || told.needs_person(),
+            Self::Skipped(_) => true,
+        }
+    }
+
+    pub fn text(&self) -> String {
+        match self {
+            Self::Told { since, is_cut, told } => {
+                let more = if *is_cut { ", and there was more than was looked at" } else { "" };
+                format!("{} of {} since {since}{more}", told.text(), told.legitimate_all + told.suspected_all)
+            }
+            Self::Skipped(why) => format!("not rehearsed: {why}"),
+        }
+    }
+}
+
 /// Evaluates a policy over the past. The principal has to be one that the policy would be attached to.
 ///
 /// # Errors
