@@ -42,6 +42,13 @@ impl Metrics {
         tracing::warn!(role = self.role(), what, attempt, delay_ms, error = %Chain(error), "failed and will be tried again");
     }
 
+    /// Something went wrong that need not be tried again, for the next of its kind does as much. A line each would bury
+    /// what matters while a peer is away.
+    pub fn missed(&self, what: &'static str, error: &dyn Error) {
+        self.count_error(what);
+        tracing::debug!(role = self.role(), what, error = %Chain(error), "failed and is let go");
+    }
+
     /// A record that cannot be worked on was put into the dead-letter stream; `place` is its place in the message, `why`
     /// is for people.
     pub fn buried(&self, reason: &'static str, why: &str, subject: &str, sequence: u64, place: Option<u32>) {

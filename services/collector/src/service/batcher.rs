@@ -214,8 +214,7 @@ impl Partition {
         let outgoing = Outgoing { payload: wire::pack(&batch), id: Some(id), ..Outgoing::default() };
         match self.try_publish(outgoing).await {
             Ok(_) => (self.watermark, self.watermark_before) = (Some(at), Some(at)),
-            // The next one tells more.
-            Err(error) => tracing::debug!(%error, subject = %self.subject, "a tick was not published"),
+            Err(error) => self.metrics.missed("publish", &error),
         }
     }
 }
