@@ -3,6 +3,7 @@
 //! [`service::run`] is all of it: a case builder that folds the signals of all partitions, workers that judge what follows
 //! and log it, each under a parent of [`supervision`], and a service that lists, shows, watches and labels what is logged.
 
+mod apart;
 mod api;
 mod builder;
 mod docket;

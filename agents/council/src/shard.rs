@@ -9,10 +9,12 @@ use trailwarden_core::case::Case;
 use trailwarden_core::detection::RuleSet;
 use trailwarden_core::gather::is_worth_judging;
 use trailwarden_core::hash::hash64;
-use trailwarden_core::negotiation::Judgement;
+use trailwarden_core::negotiation::exchange::Ask;
+use trailwarden_core::negotiation::{Judgement, Negotiation};
 use trailwarden_proto::v1::CaseState;
 use trailwarden_runtime::metrics::Metrics;
 
+use crate::apart::apart;
 use crate::docket::{Entry, Matter};
 use crate::entry::{Statement, to_wire};
 use crate::log::{self, CaseLogs, Logged};
@@ -130,11 +132,10 @@ impl Bench {
         if history.has(entry.ordinal) || Instant::now() > brief.panel_until {
             return Ok((judged, None));
         }
-        if let Some(transcript) = answered(history.transcript_before(entry.ordinal)) {
-            let (negotiation, asks) = self.judge.open(&judged.case);
-            if let Ok(judgement) = replay(negotiation, asks, &transcript) {
-                return Ok((self.judge.tell(judged.case, judgement), Some(transcript)));
-            }
+        if let Some(transcript) = answered(history.transcript_before(entry.ordinal))
+            && let Some(judgement) = self.retold(&judged.case, &transcript).await
+        {
+            return Ok((self.told(judged.case, judgement).await, Some(transcript)));
         }
         let deliberated = tokio::select! {
             biased;
@@ -145,12 +146,12 @@ impl Bench {
         let Some((judgement, transcript)) = deliberated.filter(|(_, transcript)| !transcript.calls.is_empty()) else {
             return Ok((judged, None));
         };
-        Ok((self.judge.tell(judged.case, judgement), Some(transcript)))
+        Ok((self.told(judged.case, judgement).await, Some(transcript)))
     }
 
     /// What the panel makes of a case, within what the day leaves. Given up half-way, all that was set aside counts as used.
     async fn paid(&self, case: &Case, panel: &Panel) -> Result<(Judgement, Transcript), log::Error> {
-        let (negotiation, asks) = self.judge.open(case);
+        let (negotiation, asks) = self.opened(case).await;
         let (judgement, transcript) = match panel.account() {
             None => deliberate(negotiation, asks, panel).await,
             Some((account, tokens)) => {
@@ -170,18 +171,30 @@ impl Bench {
         Ok((judgement, transcript))
     }
 
-    /// Judging takes the processor for as long as it needs, so it has a thread of its own. Its panic goes on here, to end
-    /// as the answer that this worker's parent gives.
     async fn judged(&self, case: Case) -> Judged {
         let judge = self.judge.clone();
-        match tokio::task::spawn_blocking(move || judge.judge(case)).await {
-            Ok(judged) => judged,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                // Cancelled with the runtime: so is this task.
-                Err(_) => std::future::pending().await,
-            },
-        }
+        apart(move || judge.judge(case)).await
+    }
+
+    /// Opens a negotiation, which freezes the case's evidence.
+    async fn opened(&self, case: &Case) -> (Negotiation, Vec<Ask>) {
+        let (judge, case) = (self.judge.clone(), case.clone());
+        apart(move || judge.open(&case)).await
+    }
+
+    /// What stands in a transcript, said once more; `None` where it belongs to other evidence.
+    async fn retold(&self, case: &Case, transcript: &Transcript) -> Option<Judgement> {
+        let (judge, case, transcript) = (self.judge.clone(), case.clone(), transcript.clone());
+        apart(move || {
+            let (negotiation, asks) = judge.open(&case);
+            replay(negotiation, asks, &transcript).ok()
+        })
+        .await
+    }
+
+    async fn told(&self, case: Case, judgement: Judgement) -> Judged {
+        let judge = self.judge.clone();
+        apart(move || judge.tell(case, judgement)).await
     }
 }
 
@@ -230,8 +243,6 @@ mod tests {
 
     use trailwarden_bus::{Bus, Layout, Memory};
     use trailwarden_core::level::{Severity, Verdict};
-    use trailwarden_core::negotiation::Negotiation;
-    use trailwarden_core::negotiation::exchange::Ask;
 
     use super::*;
     use crate::fixtures::{Counting, case};

@@ -16,6 +16,7 @@ use super::answer::{Answer, ChoiceAnswer, LeanAnswer, OpinionAnswer, RebuttalAns
 use super::question::Prompt;
 use super::transcript::MODEL_BYTES_MAX;
 use super::{Call, Ended, Local, Panel, RAW_BYTES_MAX, Round, Transcript, VERSION};
+use crate::apart::apart;
 
 /// Drives a negotiation that was just opened to its end. Questions that are open at once are asked at once.
 ///
@@ -30,17 +31,25 @@ pub async fn deliberate(mut negotiation: Negotiation, asks: Vec<Ask>, panel: &Pa
     loop {
         assert!(!asks.is_empty(), "until it concludes, a negotiation of which all questions are answered asks another");
         let answers = join_all(asks.iter().map(|ask| sitting.answer(&negotiation, ask))).await;
+        let (messages, calls): (Vec<Message>, Vec<_>) = answers.into_iter().unzip();
+        transcript.calls.extend(calls.into_iter().flatten());
+        let (next, steps) = apart(move || applied(negotiation, messages)).await;
+        negotiation = next;
         asks = Vec::new();
-        for (message, calls) in answers {
-            transcript.calls.extend(calls);
-            for step in negotiation.apply(message) {
-                match step {
-                    Step::Ask(ask) => asks.push(ask),
-                    Step::Concluded(judgement) => return (*judgement, transcript),
-                }
+        for step in steps {
+            match step {
+                Step::Ask(ask) => asks.push(ask),
+                Step::Concluded(judgement) => return (*judgement, transcript),
             }
         }
     }
+}
+
+/// What follows from answers. The last ones end in the search for what would change the judgement, which judges the case some
+/// hundred times more.
+fn applied(mut negotiation: Negotiation, messages: Vec<Message>) -> (Negotiation, Vec<Step>) {
+    let steps = messages.into_iter().flat_map(|message| negotiation.apply(message)).collect();
+    (negotiation, steps)
 }
 
 /// One case before the panel.
