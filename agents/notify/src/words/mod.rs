@@ -174,9 +174,28 @@ fn link(tongue: &dyn Tongue, case: &str, case_url: Option<&str>) -> Link {
     }
 }
 
-/// A text that may be an attacker's, with no address in it that a reader's program would make a link of.
+/// A text that may be an attacker's, with no address in it that a reader's program would make a link of: mail and chat programs
+/// take bare names of hosts for addresses too. Which last words they know nobody can keep up with, so each that could be one is
+/// taken for one.
 fn inert(text: &str) -> String {
-    text.replace("://", "[:]//").replace("www.", "www[.]")
+    let text = text.replace("://", "[:]//").replace("www.", "www[.]");
+    let mut out = String::with_capacity(text.len());
+    let mut before = None;
+    for (at, letter) in text.char_indices() {
+        let is_host = letter == '.' && before.is_some_and(char::is_alphanumeric) && ends_a_host(&text[at + 1..]);
+        out.push_str(if is_host { "[.]" } else { "" });
+        if !is_host {
+            out.push(letter);
+        }
+        before = Some(letter);
+    }
+    out
+}
+
+/// Whether what follows a dot begins with a word that a host's name may end with: two letters or more, not digits alone.
+fn ends_a_host(text: &str) -> bool {
+    let mut letters = text.chars().take_while(|letter| letter.is_alphanumeric() || *letter == '-');
+    letters.next().is_some_and(char::is_alphabetic) && letters.next().is_some()
 }
 
 /// What a name ends with: the user's or the role's own name.

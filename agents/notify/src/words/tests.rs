@@ -47,22 +47,22 @@ fn said(alert: Alert, count: u64, language: Language) -> Words {
 #[test]
 fn a_case_is_read_in_ten_seconds() {
     let words = said(case(Severity::Critical), 10, Language::English);
-    assert_eq!(words.subject, "[CRITICAL] malicious activity by farid.olsen in 505999070655");
+    assert_eq!(words.subject, "[CRITICAL] malicious activity by farid[.]olsen in 505999070655");
     assert_eq!(
         words.lines().join("\n"),
-        "Probability of an attack by arn:aws:iam::505999070655:user/farid.olsen: > 99 %.
+        "Probability of an attack by arn:aws:iam::505999070655:user/farid[.]olsen: > 99 %.
 - created a credential for another principal
 - came from a network not seen before
 
 Response: 1 step done; 1 step waiting for one approver.
 - disable_access_key AKIAEXAMPLE: done
-- quarantine_user_hard farid.olsen: waits for one approver
+- quarantine_user_hard farid[.]olsen: waits for one approver
 
 9 more of this kind were held back since 12:05 UTC.
 
 Look at the case: trailwarden case get 10703b6e
 Severity: CRITICAL
-Who: arn:aws:iam::505999070655:user/farid.olsen
+Who: arn:aws:iam::505999070655:user/farid[.]olsen
 Account: 505999070655
 Case: 10703b6e
 Probability: > 99 %
@@ -71,22 +71,22 @@ AWS delivered after: 3 min 39 s
 You were told after: 3 s (20 ms + 980 ms + 2 s)"
     );
     let words = said(case(Severity::Critical), 10, Language::Korean);
-    assert_eq!(words.subject, "[긴급] 악성 활동: farid.olsen (계정 505999070655)");
+    assert_eq!(words.subject, "[긴급] 악성 활동: farid[.]olsen (계정 505999070655)");
     assert_eq!(
         words.lines().join("\n"),
-        "arn:aws:iam::505999070655:user/farid.olsen: 공격일 확률 > 99 %
+        "arn:aws:iam::505999070655:user/farid[.]olsen: 공격일 확률 > 99 %
 - created a credential for another principal
 - came from a network not seen before
 
 대응: 완료 1건, 승인 대기(1명 필요) 1건.
 - disable_access_key AKIAEXAMPLE: 완료
-- quarantine_user_hard farid.olsen: 승인 대기(1명 필요)
+- quarantine_user_hard farid[.]olsen: 승인 대기(1명 필요)
 
 12:05 UTC 이후 같은 종류의 알림 9건을 묶었습니다.
 
 사건 보기: trailwarden case get 10703b6e
 심각도: 긴급
-주체: arn:aws:iam::505999070655:user/farid.olsen
+주체: arn:aws:iam::505999070655:user/farid[.]olsen
 계정: 505999070655
 사건: 10703b6e
 확률: > 99 %
@@ -105,7 +105,7 @@ fn every_kind_says_something_of_its_own_in_both_languages() {
                 let alert = Alert { kind: *kind, ended, what: "iam:CreateUser".into(), ..case(Severity::High) };
                 let words = said(alert, 1, language);
                 assert!(!words.lead.is_empty() && words.held.is_empty(), "{kind}");
-                assert!(words.subject.contains("farid.olsen"), "{}", words.subject);
+                assert!(words.subject.contains("farid[.]olsen"), "{}", words.subject);
                 assert!(subjects.insert(words.subject.clone()), "{} is said twice", words.subject);
                 assert!(words.lines().iter().all(|line| !line.contains('\n')));
                 let is_korean = words.lines().concat().chars().any(|c| ('\u{ac00}'..='\u{d7a3}').contains(&c));
@@ -162,4 +162,19 @@ fn a_receipt_says_what_is_known_and_no_more() {
     let later = Timestamp::parse("2027-01-01T00:00:00Z");
     assert_eq!(of(Receipt { event: later, ..Receipt::default() })[1..], ["You were told after: 0 s"]);
     assert_eq!(of(Receipt::default()).len(), 1);
+}
+
+#[test]
+fn no_name_of_a_host_can_be_made_a_link_of() {
+    for (text, expect) in [
+        ("see evil.example/x or a.b.evil.co.uk", "see evil[.]example/x or a.b[.]evil[.]co[.]uk"),
+        ("https://login.evil.example", "https[:]//login[.]evil[.]example"),
+        ("xn--80ak6aa92e.xn--p1ai", "xn--80ak6aa92e[.]xn--p1ai"),
+        ("пример.рф", "пример[.]рф"),
+        ("mail@evil.zip, 203.0.113.7, 3.5 s. Then", "mail@evil[.]zip, 203.0.113.7, 3.5 s. Then"),
+        ("www.1.2", "www[.]1.2"),
+        ("arn:aws:iam::1:user/ada", "arn:aws:iam::1:user/ada"),
+    ] {
+        assert_eq!(inert(text), expect);
+    }
 }
