@@ -3,7 +3,8 @@
     account.py ENDPOINT     answers each line of its input with a line of JSON: `set-up` with the names of what it made,
                             `state` with what is there, without what changes by itself; `user ACCOUNT NAME` makes a user
                             elsewhere, `policies ACCOUNT NAME` has the names of its inline policies; `role` and `tags` do
-                            the same with a role and its tags
+                            the same with a role and its tags; `trail` says how the trail stands, and `spoil` turns it to
+                            somebody else's bucket, few events and silence
 
 The account is not that of the caller: everything goes through AssumeRole, as the executor's calls do.
 """
@@ -245,7 +246,34 @@ def tags(account, name):
     return boto3.client("iam", **session(account)).list_role_tags(RoleName=name)["Tags"]
 
 
-COMMANDS = {"set-up": set_up, "state": state, "user": user, "policies": policies, "role": role, "tags": tags}
+def trail():
+    cloudtrail = client("cloudtrail")
+    told, selectors = cloudtrail.get_trail(Name="main")["Trail"], cloudtrail.get_event_selectors(TrailName="main")
+    names = ("S3BucketName", "IsMultiRegionTrail", "LogFileValidationEnabled")
+    kept = {name: told.get(name) for name in names} | {"IsLogging": cloudtrail.get_trail_status(Name="main")["IsLogging"]}
+    return kept | {name: selectors.get(name) for name in ("EventSelectors", "AdvancedEventSelectors")}
+
+
+def spoil():
+    s3, cloudtrail = client("s3"), client("cloudtrail")
+    optional(s3.create_bucket, Bucket="elsewhere-example", CreateBucketConfiguration={"LocationConstraint": REGION})
+    cloudtrail.update_trail(Name="main", S3BucketName="elsewhere-example", IsMultiRegionTrail=False)
+    few = [{"ReadWriteType": "ReadOnly", "IncludeManagementEvents": False, "DataResources": []}]
+    cloudtrail.put_event_selectors(TrailName="main", EventSelectors=few)
+    cloudtrail.stop_logging(Name="main")
+    return trail()
+
+
+COMMANDS = {
+    "set-up": set_up,
+    "state": state,
+    "user": user,
+    "policies": policies,
+    "role": role,
+    "tags": tags,
+    "trail": trail,
+    "spoil": spoil,
+}
 for command in sys.stdin:
     name, *arguments = command.split()
     told = COMMANDS[name](*arguments)

@@ -12,6 +12,7 @@ pub mod detection_figures;
 pub mod fence_model;
 pub mod injections;
 pub mod packages;
+pub mod plans;
 pub mod records;
 pub mod repository;
 

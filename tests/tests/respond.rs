@@ -2,7 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "reads and writes files of its own")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -26,6 +26,7 @@ use trailwarden_proto::wire::unpack;
 use trailwarden_servers::{Moto, program};
 use trailwarden_tests::cluster::{Cluster, Feed, PATIENCE, Record, TENANT, last_time};
 use trailwarden_tests::command::{Run, trailwarden};
+use trailwarden_tests::plans::plan;
 use trailwarden_tests::repository::root;
 
 /// The organisation's own, which a deployment is told.
@@ -182,7 +183,9 @@ async fn what_people_sign_is_done_and_taken_back_and_written_down() {
         if shown.stderr.contains("would have blocked") { Ok(()) } else { Err(shown.told()) }
     };
     until("a rehearsal", rehearsed).await;
-    desk.order(&["approve", "--step", &step], &eve).assert_code(0);
+    let forged = desk.order(&["approve", "--step", &step], &eve);
+    forged.assert_code(2);
+    assert!(forged.stderr.contains("forged"), "{}", forged.told());
     assert!(desk.audited_until("refused").await.contains("forged"));
     assert_eq!(tags(), json!([]));
     desk.order(&["approve", "--step", &step], &ann).assert_code(0);
@@ -247,6 +250,7 @@ impl Quarantine {
         let step = ProposedStep {
             action: self.action.clone(),
             spelled: json!(calls(&self.action, &context)),
+            supplied: BTreeMap::new(),
             rehearsed: Some(Rehearsed::Skipped("there is no past".to_owned())),
         };
         let proposal = Proposal {
@@ -270,7 +274,8 @@ impl Quarantine {
             nonce: random_hex(16).unwrap(),
         };
         let payload = json!(Submitted { proposal, signed: key.sign(&order) }).to_string().into();
-        let subject = Subject::action(TENANT, "order", &self.case);
+        plan(cluster.bus.as_ref(), TENANT, &self.case, std::slice::from_ref(&self.action)).await;
+        let subject = Subject::order(TENANT, &self.case);
         cluster.bus.publish(&subject, Outgoing { payload, ..Outgoing::default() }).await.unwrap();
     }
 
@@ -296,13 +301,17 @@ async fn an_executor_that_dies_at_any_step_leaves_an_outcome_and_does_nothing_tw
     let Keys { ann, public, .. } = configured(&cluster);
     cluster.environment = moto.environment();
     // The last two die with an order that the broker gives out again only after a while.
-    let steps =
-        ["held", "called", "performed", "noted", "told", "admitted", "taken"].map(|step| format!("executor.{step}"));
+    let steps = ["held", "called", "performed", "noted", "told", "joined", "admitted", "taken"]
+        .map(|step| format!("executor.{step}"));
     let all = steps.each_ref().map(|step| Quarantine::of(step));
     for (step, one) in steps.iter().zip(&all) {
         account(&moto, &format!("user {} {}", ACCOUNTS[0], one.user));
-        // Its second piece of work is the applying.
-        let nth = if matches!(step.as_str(), "executor.admitted" | "executor.taken") { 1 } else { 2 };
+        // The second piece of work that AWS has a part in is the applying, the third that is noted.
+        let nth = match step.as_str() {
+            "executor.admitted" | "executor.taken" | "executor.joined" => 1,
+            "executor.noted" | "executor.told" => 3,
+            _ => 2,
+        };
         cluster.run("executor", Some(&format!("{step}:{nth}")));
         one.order(&cluster, &ann, Intent::Approve).await;
         let died = cluster.end_of("executor").await;

@@ -9,13 +9,14 @@ use futures::{Stream, StreamExt, TryStreamExt};
 use tonic::{Request, Response, Status};
 use trailwarden_core::level::Verdict;
 use trailwarden_core::response::approval::{
-    Intent, ORDER_BYTES_MAX, Order, PROPOSAL_BYTES_MAX, SignedOrder, Submitted,
+    Intent, ORDER_BYTES_MAX, Order, PROPOSAL_BYTES_MAX, Refusal, SignedOrder, Submitted,
 };
 use trailwarden_proto::status::{self, Fault, Retry, absent, not_built};
 use trailwarden_proto::v1::case_service_server::CaseService;
 use trailwarden_proto::v1::{self, CaseState};
 use trailwarden_runtime::Clock;
 
+use crate::door::Door;
 use crate::log::{self, CaseLogs};
 use crate::view::{Filter, Place, Shown, View};
 use crate::watch::{self, WATCHERS_MAX};
@@ -41,6 +42,7 @@ pub(crate) struct Cases {
     pub(crate) logs: CaseLogs,
     pub(crate) clock: Clock,
     pub(crate) watchers: Arc<AtomicUsize>,
+    pub(crate) door: Arc<Door>,
 }
 
 fn invalid(what: impl std::fmt::Display) -> Status {
@@ -123,27 +125,49 @@ impl Cases {
         }
     }
 
-    /// Sends an order on its way. It is looked at for its shape alone: the gate stands before the executor, and what it
-    /// refuses is audited there.
+    /// Sends an order on its way that an approver signed. The gate stands before the executor, and what it refuses is
+    /// audited there; so is what does not come through the door, within bounds.
     async fn order(&self, id: &str, intents: &[Intent], submitted: Submitted) -> Result<Response<v1::Case>, Status> {
         let case = self.case(id).await?;
-        let SignedOrder { order, signature } = &submitted.signed;
-        if order.is_empty() || signature.is_empty() {
-            return Err(invalid("`order_json` or `signature` is missing: an approver signs what is to be done"));
+        shaped(&submitted, &case.id, intents)?;
+        if !self.door.is_staffed() {
+            self.door.refused(&case.id, &Refusal::Unknown("whoever sends it".to_owned())).await;
+            let why =
+                "no approvers are known here, so no order is taken: set executor.approvers where the council runs";
+            return Err(status::status(Fault::Input, Retry::AfterChange, why));
         }
-        if order.len() > ORDER_BYTES_MAX || signature.len() > SIGNATURE_DIGITS {
-            return Err(invalid("`order_json` or `signature` is too long"));
+        let taken = match self.door.check(&submitted, &case.id) {
+            Ok(order) => self.logs.order(&case.id, &order, &submitted).await?,
+            Err(refusal) => Err(refusal),
+        };
+        match taken {
+            Ok(()) => Ok(Response::new(case)),
+            Err(refusal) => {
+                self.door.refused(&case.id, &refusal).await;
+                let retry = if refusal == Refusal::TooMany { Retry::AfterChange } else { Retry::Never };
+                Err(status::status(Fault::Input, retry, format!("the order is refused: {refusal}")))
+            }
         }
-        if submitted.proposal.len() > PROPOSAL_BYTES_MAX {
-            return Err(invalid(format!("`proposal_json` has more than {PROPOSAL_BYTES_MAX} bytes")));
-        }
-        let read: Order = serde_json::from_str(order).map_err(|error| invalid(format!("`order_json`: {error}")))?;
-        if !intents.contains(&read.intent) || read.case != case.id {
-            return Err(invalid("`order_json` orders something else"));
-        }
-        self.logs.order(&case.id, &submitted).await?;
-        Ok(Response::new(case))
     }
+}
+
+/// Looks at an order for its shape alone.
+fn shaped(submitted: &Submitted, case: &str, intents: &[Intent]) -> Result<(), Status> {
+    let SignedOrder { order, signature } = &submitted.signed;
+    if order.is_empty() || signature.is_empty() {
+        return Err(invalid("`order_json` or `signature` is missing: an approver signs what is to be done"));
+    }
+    if order.len() > ORDER_BYTES_MAX || signature.len() > SIGNATURE_DIGITS {
+        return Err(invalid("`order_json` or `signature` is too long"));
+    }
+    if submitted.proposal.len() > PROPOSAL_BYTES_MAX {
+        return Err(invalid(format!("`proposal_json` has more than {PROPOSAL_BYTES_MAX} bytes")));
+    }
+    let read: Order = serde_json::from_str(order).map_err(|error| invalid(format!("`order_json`: {error}")))?;
+    if !intents.contains(&read.intent) || read.case != case {
+        return Err(invalid("`order_json` orders something else"));
+    }
+    Ok(())
 }
 
 #[tonic::async_trait]
@@ -211,7 +235,12 @@ impl CaseService for Cases {
     async fn approve(&self, request: Request<v1::ApproveCaseRequest>) -> Result<Response<v1::Case>, Status> {
         let v1::ApproveCaseRequest { id, order_json, signature, proposal_json } = request.into_inner();
         let signed = SignedOrder { order: order_json, signature };
-        self.order(&id, &[Intent::Approve, Intent::Renew], Submitted { proposal: proposal_json, signed }).await
+        self.order(
+            &id,
+            &[Intent::Propose, Intent::Approve, Intent::Renew],
+            Submitted { proposal: proposal_json, signed },
+        )
+        .await
     }
 
     async fn deny(&self, request: Request<v1::DenyCaseRequest>) -> Result<Response<v1::Case>, Status> {
@@ -248,7 +277,9 @@ mod tests {
         let logs = CaseLogs::new(bus, "default", Metrics::nowhere());
         let bounds = Bounds { case_bytes_max: 0, ..Bounds::default() };
         let (view, watchers) = (Arc::new(View::new(bounds)), Arc::default());
-        let cases = Cases { view: view.clone(), logs: logs.clone(), clock: Arc::new(Timestamp::default), watchers };
+        let clock: Clock = Arc::new(Timestamp::default);
+        let door = Arc::new(Door::new("default", None, logs.clone(), clock.clone(), Metrics::nowhere()));
+        let cases = Cases { view: view.clone(), logs: logs.clone(), clock, watchers, door };
         for (began, id) in [(1, "a"), (2, "b"), (3, "c")] {
             let case = v1::Case { id: id.into(), first_event_time_ms: began, score: 0.5, ..v1::Case::default() };
             logs.state(id, 1, &Statement::Closed(Box::new(case))).await.expect("a log");

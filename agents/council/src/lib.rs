@@ -7,6 +7,7 @@ mod apart;
 mod api;
 mod builder;
 mod docket;
+mod door;
 mod drive;
 mod entry;
 #[cfg(test)]
@@ -25,4 +26,5 @@ pub mod supervision;
 mod view;
 mod watch;
 
+pub use door::Approvers;
 pub use judge::{Judge, Judged};

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use trailwarden_bus::{self as bus, Bus, Outgoing, Published, Sequence, Subject};
-use trailwarden_core::response::approval::Submitted;
+use trailwarden_core::response::approval::{Intent, Order, Refusal, Submitted};
+use trailwarden_core::response::refusals::Told;
 use trailwarden_proto::v1::{Case, CaseLabel, CaseTransition, TransitionKind};
 use trailwarden_proto::{Invalid, wire};
 use trailwarden_runtime::metrics::Metrics;
@@ -16,6 +17,8 @@ const PAGE: usize = 64;
 const ENTRIES_MAX: usize = 512;
 /// How often an entry is tried when somebody else was faster.
 const RACES_MAX: u32 = 16;
+/// Orders of one case that are looked through: all that may be let in.
+const ORDERS_READ_MAX: usize = Intent::Approve.orders_max() + Intent::Undo.orders_max();
 /// Labels that one case may be given.
 pub(crate) const LABELS_MAX: usize = 256;
 
@@ -146,12 +149,42 @@ impl CaseLogs {
         Err(Error::Contended { case: case.to_owned() })
     }
 
-    /// Takes an order about a case to whoever executes.
-    pub(crate) async fn order(&self, case: &str, submitted: &Submitted) -> Result<(), Error> {
+    /// Takes an order about a case to whoever executes, once: after those that are there, and while there is room for it.
+    pub(crate) async fn order(
+        &self,
+        case: &str,
+        order: &Order,
+        submitted: &Submitted,
+    ) -> Result<Result<(), Refusal>, Error> {
+        let subject = Subject::order(&self.tenant, case);
         // Texts alone are always JSON.
-        let payload = serde_json::to_vec(submitted).unwrap_or_default().into();
-        let message = Outgoing { payload, ..Outgoing::default() };
-        self.bus.publish(&Subject::action(&self.tenant, "order", case), message).await?;
+        let payload: bytes::Bytes = serde_json::to_vec(submitted).unwrap_or_default().into();
+        for _ in 0..RACES_MAX {
+            let there = self.bus.read(&subject, 0, ORDERS_READ_MAX).await?;
+            let taken: Vec<(Intent, String)> = there.iter().filter_map(|stored| taken(&stored.payload)).collect();
+            if taken.iter().any(|(_, nonce)| *nonce == order.nonce) {
+                return Ok(Err(Refusal::Replayed(order.approver.clone())));
+            }
+            let is_kind = |intent: &Intent| intent.is_about_proposal() == order.intent.is_about_proposal();
+            let of_kind = taken.iter().filter(|(intent, _)| is_kind(intent)).count();
+            if of_kind >= order.intent.orders_max() || there.len() >= ORDERS_READ_MAX {
+                return Ok(Err(Refusal::TooMany));
+            }
+            let expected = Some(there.last().map_or(0, |last| last.sequence));
+            let message = Outgoing { payload: payload.clone(), expected, ..Outgoing::default() };
+            match self.bus.publish(&subject, message).await {
+                Ok(_) => return Ok(Ok(())),
+                Err(bus::Error::Refused { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::Contended { case: case.to_owned() })
+    }
+
+    /// Tells whoever keeps the audit log of orders that were not let in.
+    pub(crate) async fn refused(&self, told: &Told) -> Result<(), Error> {
+        let payload = serde_json::to_vec(told).unwrap_or_default().into();
+        self.bus.publish(&Subject::refused(&self.tenant), Outgoing { payload, ..Outgoing::default() }).await?;
         Ok(())
     }
 
@@ -167,6 +200,13 @@ impl CaseLogs {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// What an order on the bus orders, and its nonce.
+fn taken(payload: &[u8]) -> Option<(Intent, String)> {
+    let submitted: Submitted = serde_json::from_slice(payload).ok()?;
+    let order: Order = serde_json::from_str(&submitted.signed.order).ok()?;
+    Some((order.intent, order.nonce))
 }
 
 /// What measures call it.

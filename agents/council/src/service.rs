@@ -24,6 +24,7 @@ use trailwarden_runtime::serve::{self, DRAIN_DEFAULT, MESSAGE_BYTES_MAX, Server,
 use crate::Judge;
 use crate::api::Cases;
 use crate::builder::{self, Builder, Floors};
+use crate::door::{Approvers, Door};
 use crate::drive::{self, Driver};
 use crate::fold::Ground;
 use crate::follow::Follower;
@@ -52,6 +53,8 @@ pub struct Deps {
     pub judge: Arc<dyn Judge>,
     /// Asked about what is grave enough; `None`: the deterministic brains judge everything.
     pub panel: Option<Panel>,
+    /// Whose orders are passed on; `None`: nobody's are.
+    pub approvers: Option<Approvers>,
     pub clock: Clock,
     pub readiness: Readiness,
     pub metrics: Metrics,
@@ -90,7 +93,7 @@ pub fn consumer(tenant: &str, partition: u16) -> Consumer {
 /// # Errors
 /// See [`Error`].
 pub async fn run(config: Config, deps: Deps, shutdown: CancellationToken) -> Result<(), Error> {
-    let Deps { bus, listener, rules, accounts, judge, panel, clock, readiness, metrics, roster } = deps;
+    let Deps { bus, listener, rules, accounts, judge, panel, approvers, clock, readiness, metrics, roster } = deps;
     let view = Arc::new(View::new(Bounds::default()));
     let logs = CaseLogs::new(bus.clone(), &config.tenant, metrics.clone());
     // Whatever ends first ends the rest.
@@ -104,7 +107,9 @@ pub async fn run(config: Config, deps: Deps, shutdown: CancellationToken) -> Res
         caught_up: caught_up.clone(),
     };
     let following = tokio::spawn(follower.run(all.clone()));
-    let cases = Cases { view, logs: logs.clone(), clock, watchers: Arc::default() };
+    let door = Arc::new(Door::new(&config.tenant, approvers, logs.clone(), clock.clone(), metrics.clone()));
+    let keeping = tokio::spawn(door.clone().keep(all.clone()));
+    let cases = Cases { view, logs: logs.clone(), clock, watchers: Arc::default(), door };
     let service = CaseServiceServer::new(cases)
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
@@ -124,6 +129,7 @@ pub async fn run(config: Config, deps: Deps, shutdown: CancellationToken) -> Res
     let acting = act(office, all.clone()).await;
     all.cancel();
     let _ = following.await;
+    let _ = keeping.await;
     let served = serving.await.map_err(|_| Error::Died)?;
     acting?;
     Ok(served?)

@@ -21,7 +21,7 @@ BOTOCORE = "1.44.5"
 # (service, operation) -> paths in its answer that a later call uses.
 OPERATIONS = {
     "cloudtrail": {
-        "GetEventSelectors": ["EventSelectors"],
+        "GetEventSelectors": ["AdvancedEventSelectors", "EventSelectors"],
         "GetTrail": ["Trail"],
         "GetTrailStatus": ["IsLogging"],
         "PutEventSelectors": [],

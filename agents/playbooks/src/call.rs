@@ -57,7 +57,7 @@ pub struct Lookup {
     pub path: String,
 }
 
-/// A read that shows whether a step stands.
+/// A read that shows whether a step stands. Where its call is not to be made, there is nothing that it has to show.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Check {
     pub read: Lookup,
@@ -69,6 +69,8 @@ pub struct Check {
 #[serde(rename_all = "snake_case")]
 pub enum Expect {
     Equals(Value),
+    /// This and nothing beside it, as what AWS answers: what is empty may be left out.
+    Same(Value),
     /// A list with an item that has at least these members.
     Contains(Value),
     /// A list of at least one, each of them this.

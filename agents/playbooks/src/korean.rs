@@ -111,8 +111,9 @@ fn noted_of_data(english: &str) -> Option<&'static str> {
 
 fn noted_of_the_rest(english: &str) -> Option<&'static str> {
     Some(match english {
-        "The last two calls follow the known-good snapshot and are left out where the trail still agrees with it." => {
-            "마지막 두 호출은 정상 상태의 스냅샷을 따르며, 추적이 그와 일치하면 생략합니다."
+        "Only logging is restored, unless the operator has written down what the trail should be (executor.trails): then \
+         its bucket and selectors are, and are read back." => {
+            "운영자가 추적의 정상 설정을 적어 두지 않았다면(executor.trails) 로깅만 복구합니다. 적어 두었다면 버킷과 선택기도 복구하고 다시 읽어 확인합니다."
         }
         "A trail that was deleted is created anew by a person." => "삭제된 추적은 담당자가 새로 만듭니다.",
         "A detector that was deleted is created anew by a person; its findings are gone." => {

@@ -9,6 +9,7 @@ mod cli;
 mod compute;
 mod data;
 pub mod executor;
+mod good;
 mod identity;
 pub mod keys;
 mod korean;
@@ -26,6 +27,7 @@ use trailwarden_core::time::Timestamp;
 
 pub use call::{CAPTURED, Call, Check, Derived, Expect, Kept, Lookup, SUPPLIED, When};
 pub use cli::cli_text;
+pub use good::{GoodTrail, check_supplied, known_good};
 pub use permissions::playbook_policy;
 pub use rehearsal::{Denial, Whose, denial};
 

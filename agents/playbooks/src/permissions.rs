@@ -85,7 +85,11 @@ fn resource(call: &Call, target: &Target<'_>) -> Vec<String> {
     }
 }
 
-/// The policy under which a step, and nothing but it, can be done.
+/// Characters that AWS takes of a session policy.
+pub(crate) const SESSION_POLICY_MAX: usize = 2_048;
+
+/// The policy under which a step, and nothing but it, can be done. One that is longer than [`SESSION_POLICY_MAX`] is AWS's to
+/// refuse, and the executor's before it begins: leaving names out of it would make it wide.
 pub(crate) fn session_policy(step: &Step, action: &Action, case: &CaseContext<'_>) -> String {
     let target = Target::new(action, case);
     let mut by_resources: BTreeMap<Vec<String>, BTreeSet<String>> = BTreeMap::new();
@@ -142,6 +146,8 @@ fn sample(playbook: Playbook) -> Action {
 
 #[cfg(test)]
 mod tests {
+    use trailwarden_core::resource::ResourceKind;
+
     use super::*;
 
     /// What each playbook needs, read by people: a change here is a change of what customers have to grant.
@@ -162,14 +168,38 @@ mod tests {
         assert_eq!(playbook_policy("other"), None);
     }
 
+    /// As long as AWS lets names be, in the partition with the longest ARNs.
+    #[test]
+    fn the_longest_names_find_room_in_a_session_policy() {
+        for playbook in Playbook::ALL {
+            let longest = match playbook.target_kind() {
+                ResourceKind::Function => {
+                    format!("arn:aws-us-gov:lambda:us-gov-east-1:111122223333:function:{}", "f".repeat(64))
+                }
+                ResourceKind::Trail => {
+                    format!("arn:aws-us-gov:cloudtrail:us-gov-east-1:111122223333:trail/{}", "t".repeat(128))
+                }
+                ResourceKind::Snapshot | ResourceKind::DbSnapshot => "s".repeat(255),
+                ResourceKind::Role => {
+                    format!("arn:aws-us-gov:iam::111122223333:role/{}/{}", "p".repeat(510), "r".repeat(64))
+                }
+                ResourceKind::AccessKey => "A".repeat(128),
+                _ => "n".repeat(64),
+            };
+            let mut action = sample(*playbook).owned_by("u".repeat(64));
+            (action.target.id, action.target.region) = (longest, "us-gov-east-1".to_owned());
+            let policy = session_policy(&calls(&action, &SAMPLE_CASE), &action, &SAMPLE_CASE);
+            assert!(policy.len() <= SESSION_POLICY_MAX, "{playbook:?}: {}", policy.len());
+        }
+    }
+
     #[test]
     fn a_session_can_do_its_one_action_on_its_one_target() {
         for playbook in Playbook::ALL {
             let action = sample(*playbook).owned_by("alice");
             let step = calls(&action, &SAMPLE_CASE);
             let policy = session_policy(&step, &action, &SAMPLE_CASE);
-            // AWS's limit for session policies.
-            assert!(policy.len() <= 2_048, "{playbook:?}: {}", policy.len());
+            assert!(policy.len() <= SESSION_POLICY_MAX, "{playbook:?}: {}", policy.len());
             let wide = policy.contains(r#""Resource":["*"]"#);
             let narrow = matches!(
                 playbook,

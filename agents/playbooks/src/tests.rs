@@ -263,7 +263,7 @@ fn inverses() {
         (Playbook::DisableCreatedCredentials, "UpdateAccessKey / UpdateAccessKey"),
         (Playbook::DisableCreatedUser, "PutUserPolicy / DeleteUserPolicy"),
         (Playbook::DisableCreatedRole, "PutRolePolicy / DeleteRolePolicy"),
-        (Playbook::RestoreTrail, "StartLogging UpdateTrail PutEventSelectors / "),
+        (Playbook::RestoreTrail, "StartLogging UpdateTrail PutEventSelectors PutEventSelectors / "),
         (Playbook::RestoreDetector, "UpdateDetector / "),
         (Playbook::RestoreConfigRecorder, "StartConfigurationRecorder / "),
         (

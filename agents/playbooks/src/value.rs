@@ -119,6 +119,7 @@ pub(crate) fn shows(read: &Value, expect: &Expect, known: &Known) -> bool {
         Expect::Nothing => !is_known(Some(read)),
         Expect::Any => is_known(Some(read)),
         Expect::Equals(value) => filled(value, known).is_ok_and(|value| has(read, &value)),
+        Expect::Same(value) => filled(value, known).is_ok_and(|value| is_alike(read, &value)),
         Expect::Contains(value) => match (filled(value, known), read) {
             (Ok(value), Value::Array(items)) => items.iter().any(|item| has(item, &value)),
             _ => false,
@@ -149,6 +150,25 @@ fn has(value: &Value, least: &Value) -> bool {
             least.iter().all(|(name, least)| own.get(name).is_some_and(|own| has(own, least)))
         }
         (own, least) => own == least,
+    }
+}
+
+/// Whether two values are the same but for members that say nothing.
+fn is_alike(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Object(own), Value::Object(wanted)) => {
+            let covers = |of: &Map<String, Value>, with: &Map<String, Value>| {
+                of.iter().all(|(name, value)| match with.get(name) {
+                    Some(other) => is_alike(value, other),
+                    None => !is_known(Some(value)),
+                })
+            };
+            covers(own, wanted) && covers(wanted, own)
+        }
+        (Value::Array(own), Value::Array(wanted)) => {
+            own.len() == wanted.len() && own.iter().zip(wanted).all(|(own, wanted)| is_alike(own, wanted))
+        }
+        (one, other) => one == other || (!is_known(Some(one)) && !is_known(Some(other))),
     }
 }
 
@@ -280,6 +300,11 @@ mod tests {
         check(json!([{ "A": 1, "B": 2 }]), Expect::Contains(json!({ "A": 1 })), true);
         check(json!([{ "A": 2 }]), Expect::Contains(json!({ "A": 1 })), false);
         check(Value::Null, Expect::Contains(json!(1)), false);
+        let all = || json!([{ "ReadWriteType": "All", "DataResources": [] }]);
+        check(all(), Expect::Same(json!([{ "ReadWriteType": "All" }])), true);
+        check(json!([{ "ReadWriteType": "All" }]), Expect::Same(all()), true);
+        check(json!([{ "ReadWriteType": "All", "Excluded": ["kms"] }]), Expect::Same(all()), false);
+        check(json!([]), Expect::Same(all()), false);
         check(json!(["sg", "sg"]), Expect::Every(json!({ CAPTURED: "g" })), true);
         check(json!(["sg", "x"]), Expect::Every(json!({ CAPTURED: "g" })), false);
         check(json!([]), Expect::Every(json!(1)), false);

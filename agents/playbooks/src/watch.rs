@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::call::{Call, Expect, Target, When, kept, supplied};
+use crate::good::{GOOD_ADVANCED_SELECTORS, GOOD_BUCKET, GOOD_SELECTORS};
 use crate::{Step, Undo};
 
 const NOTHING_TO_UNDO: &str = "nothing: it restores what was; stopping it again is for its owner";
@@ -21,26 +22,47 @@ pub(crate) fn restore_trail(target: &Target<'_>) -> Step {
                 "UpdateTrail",
                 json!({
                     "Name": target.id,
-                    "S3BucketName": supplied("good_bucket_name"),
+                    "S3BucketName": supplied(GOOD_BUCKET),
                     "IsMultiRegionTrail": true,
                     "IncludeGlobalServiceEvents": true,
                     "EnableLogFileValidation": true,
                 }),
             )
-            .when(When::Known("good_bucket_name")),
+            .when(When::Known(GOOD_BUCKET)),
             cloudtrail(
                 "PutEventSelectors",
-                json!({ "TrailName": target.id, "EventSelectors": supplied("good_event_selectors") }),
+                json!({ "TrailName": target.id, "EventSelectors": supplied(GOOD_SELECTORS) }),
             )
-            .when(When::Known("good_event_selectors")),
+            .when(When::Known(GOOD_SELECTORS)),
+            cloudtrail(
+                "PutEventSelectors",
+                json!({ "TrailName": target.id, "AdvancedEventSelectors": supplied(GOOD_ADVANCED_SELECTORS) }),
+            )
+            .when(When::Known(GOOD_ADVANCED_SELECTORS)),
         ],
         verify: vec![
             cloudtrail("GetTrailStatus", json!({ "Name": target.id })).shows("IsLogging", Expect::Equals(json!(true))),
+            cloudtrail("GetTrail", json!({ "Name": target.id })).when(When::Known(GOOD_BUCKET)).shows(
+                "Trail",
+                Expect::Equals(json!({
+                    "S3BucketName": supplied(GOOD_BUCKET),
+                    "IsMultiRegionTrail": true,
+                    "IncludeGlobalServiceEvents": true,
+                    "LogFileValidationEnabled": true,
+                })),
+            ),
+            cloudtrail("GetEventSelectors", json!({ "TrailName": target.id }))
+                .when(When::Known(GOOD_SELECTORS))
+                .shows("EventSelectors", Expect::Same(supplied(GOOD_SELECTORS))),
+            cloudtrail("GetEventSelectors", json!({ "TrailName": target.id }))
+                .when(When::Known(GOOD_ADVANCED_SELECTORS))
+                .shows("AdvancedEventSelectors", Expect::Same(supplied(GOOD_ADVANCED_SELECTORS))),
         ],
         undo: Undo::Words(NOTHING_TO_UNDO),
         blast_radius: "none: the trail records again",
         notes: vec![
-            "The last two calls follow the known-good snapshot and are left out where the trail still agrees with it.",
+            "Only logging is restored, unless the operator has written down what the trail should be (executor.trails): \
+             then its bucket and selectors are, and are read back.",
             "A trail that was deleted is created anew by a person.",
         ],
         ..Step::blank()

@@ -27,15 +27,18 @@ pub enum Stream {
     Alert,
     /// What is held back of it: the latest state of each share, `tw.throttle.<tenant>.s05`, moved by compare-and-set.
     Throttle,
-    /// What is done about cases: `tw.action.<tenant>.life.<key>`, an action's life, and what people order about them.
+    /// What is done about cases: `tw.action.<tenant>.life.<key>`, an action's life, and who holds what stands.
     Action,
+    /// What people order about cases, `tw.order.<tenant>.case.<id>`, and what of it was refused at the door,
+    /// `tw.order.<tenant>.refused`. Apart from actions, so that no number of orders takes their room.
+    Order,
     /// The chain of what was allowed and done: `tw.audit.<tenant>`. It is kept until its stream is full, and then nothing
     /// is done any more.
     Audit,
 }
 
 impl Stream {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Activity,
         Self::Backfill,
         Self::Feature,
@@ -46,6 +49,7 @@ impl Stream {
         Self::Alert,
         Self::Throttle,
         Self::Action,
+        Self::Order,
         Self::Audit,
     ];
 
@@ -62,6 +66,7 @@ impl Stream {
             Self::Alert => "alert",
             Self::Throttle => "throttle",
             Self::Action => "action",
+            Self::Order => "order",
             Self::Audit => "audit",
         }
     }
@@ -77,6 +82,9 @@ impl Stream {
         vec![whole.to_string(), format!("{whole}.>")]
     }
 }
+
+/// The word before a case's id in subjects of orders.
+const ORDERS_OF_CASE: &str = "case";
 
 /// One subject of a stream.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -106,6 +114,22 @@ impl Subject {
     /// `tw.action.default.life.00ff`: a kind of thing and its name.
     pub fn action(tenant: &str, kind: &str, name: &str) -> Self {
         Self { stream: Stream::Action, tenant: tenant.to_owned(), rest: format!("{kind}.{name}") }
+    }
+
+    /// `tw.order.default.case.1eeea8c8`: what people order about a case.
+    pub fn order(tenant: &str, case: &str) -> Self {
+        Self { stream: Stream::Order, tenant: tenant.to_owned(), rest: format!("{ORDERS_OF_CASE}.{case}") }
+    }
+
+    /// `tw.order.default.refused`: orders that were not let in.
+    pub fn refused(tenant: &str) -> Self {
+        Self::below(Stream::Order, tenant, "refused")
+    }
+
+    /// The case that a subject of [`Self::order`] is about; `None` for any other.
+    pub fn ordered_case(text: &str) -> Option<String> {
+        let subject = Self::parse(text).filter(|subject| subject.stream == Stream::Order)?;
+        Some(subject.rest.strip_prefix(ORDERS_OF_CASE)?.strip_prefix('.')?.to_owned())
     }
 
     /// `tw.epoch.default`.
@@ -223,7 +247,7 @@ impl Layout {
             // Whoever sent it was told that it is safe.
             Stream::Backfill => (None, None),
             Stream::Audit => (None, None),
-            Stream::Case | Stream::Dead | Stream::Alert | Stream::Action => {
+            Stream::Case | Stream::Dead | Stream::Alert | Stream::Action | Stream::Order => {
                 (Some(self.kept.saturating_mul(Self::KEPT_FOR_PEOPLE)), None)
             }
             Stream::Epoch => (None, Some(Self::EPOCHS_MAX)),
@@ -231,9 +255,13 @@ impl Layout {
         };
         let bytes_max = match stream {
             Stream::Activity | Stream::Backfill | Stream::Feature | Stream::Signal => self.stream_bytes_max,
-            Stream::Case | Stream::Dead | Stream::Epoch | Stream::Alert | Stream::Action | Stream::Audit => {
-                self.stream_bytes_max / Self::SIDE_STREAM_SHARE
-            }
+            Stream::Case
+            | Stream::Dead
+            | Stream::Epoch
+            | Stream::Alert
+            | Stream::Action
+            | Stream::Order
+            | Stream::Audit => self.stream_bytes_max / Self::SIDE_STREAM_SHARE,
             Stream::Throttle => Self::THROTTLE_BYTES.min(self.stream_bytes_max),
         };
         Bounds { bytes_max, kept, until_done: stream == Stream::Backfill, per_subject_max }
@@ -248,7 +276,7 @@ impl Layout {
     pub const KEPT_MIN: Duration = Duration::from_secs(48 * 3_600);
 
     /// A layout on a broker of one machine. A broker sets the whole of every bound aside when the streams are made and
-    /// takes at most three quarters of the free disk; these come to 11.8 GiB.
+    /// takes at most three quarters of the free disk; these come to 12.0 GiB.
     pub fn single(tenant: &str, partitions: u16) -> Self {
         Self {
             tenant: tenant.to_owned(),
@@ -276,6 +304,8 @@ mod tests {
             Subject::told("default"),
             Subject::throttle("default", 5),
             Subject::action("default", "life", "00ff"),
+            Subject::order("default", "1eeea8c8"),
+            Subject::refused("default"),
             Subject::whole(Stream::Audit, "default"),
             Subject::below(Stream::Dead, "default", "letter.00ff"),
         ] {
@@ -285,6 +315,14 @@ mod tests {
             ["", "tw.activity", "tw.activity.", "tw.other.default", "tw.case.default.", "tw.case.a b", "tw.case.a.>"]
         {
             assert_eq!(Subject::parse(text), None, "{text}");
+        }
+        for (text, case) in [
+            ("tw.order.default.case.1e", Some("1e")),
+            ("tw.order.default.refused", None),
+            ("tw.order.default.case", None),
+            ("tw.action.default.case.1e", None),
+        ] {
+            assert_eq!(Subject::ordered_case(text).as_deref(), case, "{text}");
         }
     }
 }

@@ -9,17 +9,17 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
-use trailwarden_core::plan::{Action, Tier};
+use trailwarden_core::plan::{Action, Playbook, Tier};
 use trailwarden_core::resource::Resource;
 use trailwarden_core::response::approval::{
-    APPROVAL_MS, Approver, Intent, Order, PROPOSAL_BYTES_MAX, Proposal, ProposedStep, Registry, SignedOrder,
+    APPROVAL_MS, Approver, COUNCIL, Intent, Order, PROPOSAL_BYTES_MAX, Proposal, ProposedStep, Registry, SignedOrder,
 };
 use trailwarden_core::response::digest;
 use trailwarden_core::response::rehearsal::Rehearsed;
 use trailwarden_core::time::{HOUR_MS, Timestamp};
 use trailwarden_playbooks::executor::LEASE_MS_MAX;
 use trailwarden_playbooks::keys::{SigningKey, random_hex};
-use trailwarden_playbooks::{CaseContext, Undo, calls, cli_text, denial};
+use trailwarden_playbooks::{CaseContext, GoodTrail, Undo, calls, cli_text, denial, known_good};
 
 use crate::command::{print, tell};
 use crate::line::Line;
@@ -133,13 +133,24 @@ pub fn registry(path: &Path) -> Result<Registry> {
     Registry::new(approvers.collect::<Result<_>>()?).map_err(anyhow::Error::msg)
 }
 
-/// A proposal for the steps of a case's plan whose places are asked for (from 1; all without any).
+/// Trails as they should be: of a file, a line of JSON each.
+pub fn trails(path: &Path) -> Result<Vec<GoodTrail>> {
+    let text = read(path)?;
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let trails = lines.map(|line| {
+        serde_json::from_str::<GoodTrail>(line)
+            .with_context(|| format!("executor.trails: a trail of {}", path.display()))
+    });
+    trails.collect()
+}
+
+/// The council's proposal for the steps of a case's plan whose places are asked for (from 1; all without any).
 pub fn proposal(
-    tenant: &str,
-    case: &str,
+    (tenant, case): (&str, &str),
     line: &str,
     steps: &[usize],
     lease_h: u32,
+    trails: &[GoodTrail],
     now: Timestamp,
 ) -> Result<Proposal> {
     let line = Line::read(line.as_bytes()).context("the case's plan")?;
@@ -164,7 +175,8 @@ pub fn proposal(
         };
         let action = Action { owner: step.owner.map(Cow::into_owned), ..Action::proposed(playbook, target) };
         let spelled = calls(&action, &CaseContext { case_id: case, reference_time: now });
-        proposed.push(ProposedStep { action, spelled: serde_json::to_value(&spelled)?, rehearsed: None });
+        let (supplied, spelled) = (known_good(&action, trails), serde_json::to_value(&spelled)?);
+        proposed.push(ProposedStep { action, spelled, supplied, rehearsed: None });
     }
     if proposed.is_empty() {
         bail!("the case has no plan");
@@ -172,7 +184,7 @@ pub fn proposal(
     Ok(Proposal {
         tenant: tenant.to_owned(),
         case: case.to_owned(),
-        requester: "council".to_owned(),
+        requester: COUNCIL.to_owned(),
         reference_time: now,
         lease_ms: i64::from(lease_h) * HOUR_MS,
         steps: proposed,
@@ -189,9 +201,10 @@ pub fn show(text: &str) -> Result<Vec<usize>> {
     let context = CaseContext { case_id: &proposal.case, reference_time: proposal.reference_time };
     let mut unrehearsed = Vec::new();
     tell(&format!(
-        "case {} of tenant {}, as of {}; what can be undone is undone after {} h\n",
+        "case {} of tenant {}, asked for by {}, as of {}; what can be undone is undone after {} h\n",
         visible(&proposal.case, 128),
         visible(&proposal.tenant, 64),
+        visible(&proposal.requester, 128),
         proposal.reference_time,
         proposal.lease_ms.min(LEASE_MS_MAX) / HOUR_MS
     ));
@@ -210,6 +223,7 @@ pub fn show(text: &str) -> Result<Vec<usize>> {
                 tell(&format!("   {title:<7} {}\n", visible(&cli_text(call), CALL_CHARS_MAX)));
             }
         };
+        show_supplied(proposed);
         show("reads", &step.captured_first);
         show("calls", &step.calls);
         if let Some(instead) = &step.instead {
@@ -246,6 +260,16 @@ pub fn show(text: &str) -> Result<Vec<usize>> {
     Ok(unrehearsed)
 }
 
+/// What a step is given that its calls leave open.
+fn show_supplied(proposed: &ProposedStep) {
+    for (name, value) in &proposed.supplied {
+        tell(&format!("   given   {}\n", visible(&format!("{name} = {value}"), CALL_CHARS_MAX)));
+    }
+    if proposed.supplied.is_empty() && proposed.action.playbook == Playbook::RestoreTrail {
+        tell("   given   nothing: only logging is restored; executor.trails says what the trail should be\n");
+    }
+}
+
 /// Signs an order.
 pub fn sign(
     signing: &Signing,
@@ -273,7 +297,6 @@ pub fn sign(
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use trailwarden_core::plan::Playbook;
     use trailwarden_core::response::rehearsal::Rehearsal;
 
     use super::*;
@@ -285,8 +308,11 @@ mod tests {
                 "mode": "dry_run", "calls": [],
             })
         };
-        let plan =
-            [step("quarantine_user_hard", "alice", "user", "T2"), step("tag_and_notify", "deploy", "role", "T0")];
+        let plan = [
+            step("quarantine_user_hard", "alice", "user", "T2"),
+            step("tag_and_notify", "deploy", "role", "T0"),
+            step("restore_trail", "main", "trail", "T1"),
+        ];
         let at = "2026-01-02T03:04:05Z";
         json!({
             "case_id": "c1", "account": "111122223333", "principal": "alice", "session": "", "first_event_time": at,
@@ -299,15 +325,19 @@ mod tests {
     #[test]
     fn a_plan_becomes_a_proposal_of_the_steps_that_are_asked_for() {
         let now = Timestamp::from_millis(1_700_000_000_000);
-        let of = |steps: &[usize]| proposal("default", "c1", &line(), steps, 24, now);
+        let of = |steps: &[usize]| proposal(("default", "c1"), &line(), steps, 24, &[], now);
         let mut all = of(&[]).expect("a proposal");
-        assert_eq!(all.steps.len(), 2);
+        assert_eq!(all.steps.len(), 3);
         let second = of(&[2]).expect("a proposal");
         assert_eq!(second.steps[0].action.playbook, Playbook::TagRole);
-        for steps in [&[0][..], &[3]] {
+        for steps in [&[0][..], &[4]] {
             assert!(of(steps).is_err());
         }
-        assert!(proposal("default", "c1", "{}", &[], 24, now).is_err());
+        let good = r#"{"account":"111122223333","trail":"main","S3BucketName":"logs-example"}"#;
+        let trails = [serde_json::from_str::<GoodTrail>(good).expect("a trail")];
+        let known = proposal(("default", "c1"), &line(), &[3], 24, &trails, now).expect("a proposal");
+        assert_eq!(known.steps[0].supplied["good_bucket_name"], "logs-example");
+        assert!(proposal(("default", "c1"), "{}", &[], 24, &[], now).is_err());
         let text = |proposal: &Proposal| serde_json::to_string(proposal).expect("writes");
         // Only the quarantine denies anything.
         assert_eq!(show(&text(&all)).expect("shown"), [1]);

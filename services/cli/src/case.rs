@@ -10,8 +10,9 @@ use tonic::Request;
 use tonic::transport::{Channel, Endpoint};
 use trailwarden_core::language::Language;
 use trailwarden_core::level::Verdict;
-use trailwarden_core::response::approval::{Intent, SignedOrder};
+use trailwarden_core::response::approval::{Intent, Proposal, SignedOrder};
 use trailwarden_core::time::Timestamp;
+use trailwarden_playbooks::GoodTrail;
 use trailwarden_proto::v1::case_service_client::CaseServiceClient;
 use trailwarden_proto::v1::{
     ApproveCaseRequest, Case, CaseState, CaseTransition, DenyCaseRequest, GetCaseRequest, LabelCaseRequest,
@@ -120,7 +121,23 @@ pub enum CaseCommand {
         #[arg(long)]
         unrehearsed: bool,
     },
-    /// Deny a proposal, so that nobody's approval of it counts
+    /// Ask in your own name for steps of a case's plan: others have to approve them
+    Propose {
+        /// Its id, as `case list` prints it
+        id: String,
+        #[command(flatten)]
+        signing: Signing,
+        /// Only this step of the plan, counted from 1; may be given several times
+        #[arg(long = "step", value_name = "N")]
+        steps: Vec<usize>,
+        /// Hours after which the steps are undone by themselves, up to a week
+        #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=168))]
+        lease_h: u32,
+        /// Write the proposal here, for whoever approves it (`case approve --proposal`)
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Deny a proposal for good, so that nobody's approval of it counts
     Deny {
         /// Its id, as `case list` prints it
         id: String,
@@ -180,7 +197,9 @@ pub fn run(
             CaseCommand::Calibrate(asked) => calibrate::of_council(&asked, config, council, format).await,
             command => {
                 let past = Past { location: &config.archive.location, environment: &surroundings.environment };
-                let desk = Desk { tenant: config.run.tenant, now: surroundings.now, past };
+                let trails = config.executor.trails.as_deref().map(|file| approver::trails(Path::new(file)));
+                let trails = trails.transpose()?.unwrap_or_default();
+                let desk = Desk { tenant: config.run.tenant, now: surroundings.now, past, trails };
                 ask(command, council, &desk, format).await
             }
         }
@@ -206,6 +225,8 @@ struct Desk<'a> {
     tenant: String,
     now: Timestamp,
     past: Past<'a>,
+    /// Trails as they should be.
+    trails: Vec<GoodTrail>,
 }
 
 type Council = CaseServiceClient<Channel>;
@@ -251,7 +272,8 @@ async fn ask(command: CaseCommand, mut council: Council, desk: &Desk<'_>, format
         }
         // They need more than a council: see `run`.
         CaseCommand::Calibrate(_) | CaseCommand::Export { .. } => {}
-        command @ (CaseCommand::Approve { .. }
+        command @ (CaseCommand::Propose { .. }
+        | CaseCommand::Approve { .. }
         | CaseCommand::Deny { .. }
         | CaseCommand::Undo { .. }
         | CaseCommand::Renew { .. }) => return order(command, council, desk).await,
@@ -260,22 +282,35 @@ async fn ask(command: CaseCommand, mut council: Council, desk: &Desk<'_>, format
     Ok(ExitCode::SUCCESS)
 }
 
+/// A rehearsed proposal of what the council planned for a case.
+async fn planned(council: &mut Council, desk: &Desk<'_>, id: &str, steps: &[usize], lease_h: u32) -> Result<Proposal> {
+    let case = answered(council.get(timed(GetCaseRequest { id: id.to_owned() })).await)?;
+    let place = (desk.tenant.as_str(), id);
+    let mut proposal = approver::proposal(place, &case.line_json, steps, lease_h, &desk.trails, desk.now)?;
+    desk.past.rehearse(&mut proposal, &case.line_json).await?;
+    Ok(proposal)
+}
+
 /// Signs an order about a case and sends it on its way.
 async fn order(command: CaseCommand, mut council: Council, desk: &Desk<'_>) -> Result<ExitCode> {
     let sign = |signing: &Signing, intent, case: &str, proposal: &str| {
         approver::sign(signing, intent, &desk.tenant, case, proposal, desk.now)
     };
     match command {
+        CaseCommand::Propose { id, signing, steps, lease_h, out } => {
+            let mut proposal = planned(&mut council, desk, &id, &steps, lease_h).await?;
+            proposal.requester.clone_from(&signing.approver);
+            let text = serde_json::to_string(&proposal)?;
+            approver::show(&text)?;
+            std::fs::write(&out, &text).with_context(|| format!("cannot write {}", out.display()))?;
+            let SignedOrder { order, signature } = sign(&signing, Intent::Propose, &id, &text)?;
+            let request = ApproveCaseRequest { id, order_json: order, signature, proposal_json: text };
+            answered(council.approve(timed(request)).await)?;
+        }
         CaseCommand::Approve { id, signing, steps, lease_h, proposal, out, dry_run, unrehearsed } => {
             let text = match proposal {
                 Some(path) => approver::read(&path)?,
-                None => {
-                    let case = answered(council.get(timed(GetCaseRequest { id: id.clone() })).await)?;
-                    let line = &case.line_json;
-                    let mut proposal = approver::proposal(&desk.tenant, &id, line, &steps, lease_h, desk.now)?;
-                    desk.past.rehearse(&mut proposal, line).await?;
-                    serde_json::to_string(&proposal)?
-                }
+                None => serde_json::to_string(&planned(&mut council, desk, &id, &steps, lease_h).await?)?,
             };
             let unknown = approver::show(&text)?;
             if let Some(out) = out {

@@ -229,6 +229,9 @@ pub struct Executor {
     /// A file: the key that signs checkpoints of the audit log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    /// A file of trails as they should be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trails: Option<String>,
     /// Name of the environment variable that holds the external id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub external_id_variable: Option<String>,
@@ -377,6 +380,7 @@ impl Default for Executor {
             mode: ExecutorMode::default(),
             approvers: None,
             key: None,
+            trails: None,
             external_id_variable: None,
             partition: Partition::default(),
             management_account: None,

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use trailwarden_bus::Bus;
 use trailwarden_core::response::limits::Limits;
+use trailwarden_council::Approvers;
 use trailwarden_playbooks::aws::{BaseCredentials, Client, Settings as AwsSettings};
 use trailwarden_playbooks::executor::{Config as Own, Deps, Settings};
-use trailwarden_playbooks::keys::{SigningKey, random_hex};
+use trailwarden_playbooks::keys::{Ed25519, SigningKey, random_hex};
 use trailwarden_runtime::Clock;
 use trailwarden_runtime::metrics::Metrics;
 use trailwarden_runtime::readiness::Readiness;
@@ -24,6 +25,13 @@ const NAME_BYTES: usize = 8;
 /// Whether the configuration lets an executor call anything at all.
 pub(crate) fn is_on(config: &Config) -> bool {
     config.executor.mode == ExecutorMode::Approval
+}
+
+/// Whose orders a council passes on.
+pub(crate) fn approvers(config: &Config) -> Result<Option<Approvers>> {
+    let Some(file) = &config.executor.approvers else { return Ok(None) };
+    let registry = approver::registry(Path::new(file)).context("executor.approvers")?;
+    Ok(Some(Approvers { registry, verify: Arc::new(Ed25519) }))
 }
 
 /// Makes the executor's world; fails before anything is called where something is missing.

@@ -352,7 +352,9 @@ impl Running {
                 let own = Own { tenant, partitions, cases: scanner.case_limits() };
                 let roster = Roster::new(metrics.clone());
                 self.rosters.push(roster.clone());
-                let deps = Deps { bus, listener, rules, accounts, judge, panel, clock, readiness, metrics, roster };
+                let approvers = executor::approvers(config)?;
+                let deps =
+                    Deps { bus, listener, rules, accounts, judge, panel, approvers, clock, readiness, metrics, roster };
                 self.spawn(role, async move { run(own, deps, stop).await.map_err(Into::into) });
             }
             Role::Archive => {

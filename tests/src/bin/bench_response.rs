@@ -35,6 +35,7 @@ use trailwarden_runtime::Clock;
 use trailwarden_runtime::metrics::Metrics;
 use trailwarden_runtime::readiness::Readiness;
 use trailwarden_servers::{Moto, Nats, program};
+use trailwarden_tests::plans::plan;
 use trailwarden_tests::repository::root;
 
 const TENANT: &str = "default";
@@ -85,7 +86,7 @@ fn users(moto: &Moto, count: usize) {
     child.wait().unwrap();
 }
 
-fn order(nth: usize, key: &SigningKey) -> Submitted {
+fn order(nth: usize, key: &SigningKey) -> (Submitted, Action) {
     let (case, at) = (format!("c{nth}"), now());
     let playbook = Playbook::QuarantineUserHard;
     let target = Resource {
@@ -104,7 +105,7 @@ fn order(nth: usize, key: &SigningKey) -> Submitted {
         requester: "council".to_owned(),
         reference_time: at,
         lease_ms: HOUR_MS,
-        steps: vec![ProposedStep { action, spelled, rehearsed }],
+        steps: vec![ProposedStep { action: action.clone(), spelled, supplied: BTreeMap::new(), rehearsed }],
     };
     let proposal = json!(proposal).to_string();
     let order = Order {
@@ -118,7 +119,7 @@ fn order(nth: usize, key: &SigningKey) -> Submitted {
         expires_at: at.plus_ms(APPROVAL_MS),
         nonce: random_hex(16).unwrap(),
     };
-    Submitted { proposal, signed: key.sign(&order) }
+    (Submitted { proposal, signed: key.sign(&order) }, action)
 }
 
 fn percentile(sorted: &[f64], part: f64) -> f64 {
@@ -194,11 +195,12 @@ async fn measure(orders: usize) -> Value {
     let mut lives = bus.subscribe(&consumer).await.unwrap();
     let (mut whole, mut own) = (Vec::new(), Vec::new());
     for nth in 0..FIRST + orders {
-        let submitted = order(nth, &ann);
+        let (submitted, action) = order(nth, &ann);
         let case = format!("c{nth}");
+        plan(bus.as_ref(), TENANT, &case, &[action]).await;
         let began = Instant::now();
         let message = Outgoing { payload: json!(submitted).to_string().into(), ..Outgoing::default() };
-        bus.publish(&Subject::action(TENANT, "order", &case), message).await.unwrap();
+        bus.publish(&Subject::order(TENANT, &case), message).await.unwrap();
         loop {
             let delivery = lives.next(PATIENCE).await.unwrap().expect("the executor is at work");
             let record: Record = serde_json::from_slice(&delivery.message().payload).unwrap();

@@ -49,6 +49,7 @@ async fn lived(bus: &Memory, judge: Arc<Keeping>, panel: Panel) -> String {
         accounts: BTreeSet::new(),
         judge,
         panel: Some(panel),
+        approvers: None,
         clock: Arc::new(|| Timestamp::from_millis(77)),
         readiness: readiness.clone(),
         metrics: telemetry.metrics().clone(),
@@ -96,7 +97,8 @@ async fn no_mood_of_any_model_costs_a_case_and_each_entry_says_who_answered() {
         assert_eq!(transcript.prompts_digest, Panel::prompts_digest());
         ends.extend(transcript.calls.iter().map(|call| (call.role, call.ended.word())));
         cost += transcript.micro_dollars().unwrap_or_default();
-        used.insert(transcript.evidence_digest.clone(), transcript.usage().total());
+        // What was said once may stand in several entries of its case; two cases may have the same evidence.
+        used.insert((case.id.clone(), case.transcript_json.clone()), transcript.usage().total());
         // What is written to a log is enough to judge again, by nobody but code.
         let kept = judge.0.lock().expect("not poisoned")[&transcript.evidence_digest].clone();
         let (negotiation, asks) = Counting.open(&kept);

@@ -88,7 +88,11 @@ fn of_move(before: State, record: &Record, why: &str, about: About, now: Timesta
     let mut alert = about.alert(&format!("{}:{word}", record.key), kind, now);
     alert.ended = state == State::Undone;
     alert.receipt.acted = Some(now);
-    alert.what = if state == State::Failed { format!("{what} failed: {why}") } else { what };
+    alert.what = match state {
+        State::Failed => format!("{what} failed: {why}"),
+        _ if record.life.is_released() => format!("{what}: {why}"),
+        _ => what,
+    };
     alert.steps = vec![step(record, told)];
     Some(alert.bounded())
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::Mutex;
 use trailwarden_bus::{Bus, Error as BusError, Outgoing, Published, Sequence, Stream, Subject};
-use trailwarden_core::response::audit::{Broken, CHECKPOINT_EVERY, Entry, Head, Note, verify};
+use trailwarden_core::response::audit::{Broken, Entry, Head, Note, Verified, Walk, verify};
 use trailwarden_core::time::Timestamp;
 
 use crate::keys::{Ed25519, SigningKey};
@@ -31,6 +31,14 @@ pub enum AuditError {
 struct End {
     head: Head,
     sequence: Sequence,
+    /// Nothing but a checkpoint may follow.
+    owes_checkpoint: bool,
+}
+
+impl End {
+    fn of(entry: &Entry, sequence: Sequence) -> Self {
+        Self { head: entry.head(), sequence, owes_checkpoint: entry.asks_for_checkpoint() }
+    }
 }
 
 /// Appends to the chain.
@@ -46,65 +54,60 @@ impl AuditLog {
         Self { bus, subject: Subject::whole(Stream::Audit, tenant), key, end: Mutex::default() }
     }
 
-    /// Appends a note, and a signed checkpoint after `seal` or where one is due.
-    pub(super) async fn append(&self, note: &Note, seal: bool, at: Timestamp) -> Result<(), AuditError> {
+    /// Appends a note, and a signed checkpoint where one has to follow. What an executor that died at such a place has left
+    /// to do comes first.
+    pub(super) async fn append(&self, note: &Note, at: Timestamp) -> Result<(), AuditError> {
         let mut end = self.end.lock().await;
-        self.put(&mut end, |head| Entry::after(head, note, at)).await?;
-        let is_due = end.as_ref().is_some_and(|end| end.head.ordinal % CHECKPOINT_EVERY == 0);
-        if seal || is_due {
-            self.put(&mut end, |head| Entry::checkpoint(head, self.key.seal(head), at)).await?;
-        }
-        Ok(())
-    }
-
-    async fn put(&self, end: &mut Option<End>, make: impl Fn(&Head) -> Entry + Send) -> Result<(), AuditError> {
+        let mut is_noted = false;
         for _ in 0..RACES_MAX {
             let known = match end.take() {
                 Some(known) => known,
                 None => self.find_end().await?,
             };
-            let entry = make(&known.head);
-            let unreadable = |error: serde_json::Error| AuditError::Unreadable(error.to_string());
-            let payload = Bytes::from(serde_json::to_vec(&entry).map_err(unreadable)?);
-            let message = Outgoing { payload, expected: Some(known.sequence), ..Outgoing::default() };
-            match self.bus.publish(&self.subject, message).await {
-                Ok(Published::Stored(sequence) | Published::Duplicate(sequence)) => {
-                    *end = Some(End { head: entry.head(), sequence });
-                    return Ok(());
-                }
-                // Somebody else was faster, or our own first try arrived and its answer did not.
-                Err(BusError::Refused { .. }) => {
-                    let found = self.find_end().await?;
-                    let is_ours = found.head == entry.head();
-                    *end = Some(found);
-                    if is_ours {
-                        return Ok(());
-                    }
-                }
-                Err(error) => return Err(error.into()),
+            let is_checkpoint = known.owes_checkpoint;
+            if is_noted && !is_checkpoint {
+                *end = Some(known);
+                return Ok(());
             }
+            let entry = match is_checkpoint {
+                true => Entry::checkpoint(&known.head, self.key.seal(&known.head), at),
+                false => Entry::after(&known.head, note, at),
+            };
+            let (next, is_ours) = self.put(&entry, known.sequence).await?;
+            is_noted |= is_ours && !is_checkpoint;
+            *end = Some(next);
         }
-        Err(AuditError::Raced)
+        // What is noted is noted; the checkpoint is whoever's who appends next.
+        if is_noted { Ok(()) } else { Err(AuditError::Raced) }
+    }
+
+    /// Where the log ends after an entry was to be put there, and whether it was.
+    async fn put(&self, entry: &Entry, expected: Sequence) -> Result<(End, bool), AuditError> {
+        let unreadable = |error: serde_json::Error| AuditError::Unreadable(error.to_string());
+        let payload = Bytes::from(serde_json::to_vec(entry).map_err(unreadable)?);
+        let message = Outgoing { payload, expected: Some(expected), ..Outgoing::default() };
+        match self.bus.publish(&self.subject, message).await {
+            Ok(Published::Stored(sequence) | Published::Duplicate(sequence)) => Ok((End::of(entry, sequence), true)),
+            // Somebody else was faster, or our own first try arrived and its answer did not.
+            Err(BusError::Refused { .. }) => {
+                let found = self.find_end().await?;
+                let is_ours = found.head == entry.head();
+                Ok((found, is_ours))
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn find_end(&self) -> Result<End, AuditError> {
         let Some(stored) = self.bus.last(&self.subject).await? else {
             return Ok(End::default());
         };
-        let entry = read(&stored.payload)?;
-        Ok(End { head: entry.head(), sequence: stored.sequence })
+        Ok(End::of(&read(&stored.payload)?, stored.sequence))
     }
 }
 
 fn read(payload: &[u8]) -> Result<Entry, AuditError> {
     serde_json::from_slice(payload).map_err(|error| AuditError::Unreadable(error.to_string()))
-}
-
-/// What a walk over the whole log found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verified {
-    pub head: Head,
-    pub checkpoints: u64,
 }
 
 /// Reads the whole chain from the bus and checks each link. `trusted`: public keys of executors.
@@ -117,21 +120,20 @@ pub async fn verify_audit(
     trusted: &[String],
 ) -> Result<Result<Verified, Broken>, AuditError> {
     let subject = Subject::whole(Stream::Audit, tenant);
-    let (mut after, mut found) = (0, Verified { head: Head::default(), checkpoints: 0 });
+    let (mut after, mut walk) = (0, Walk::default());
     loop {
         let page = bus.read(&subject, after, PAGE).await?;
         let Some(last) = page.last() else {
-            return Ok(Ok(found));
+            return Ok(walk.end());
         };
         after = last.sequence;
         for stored in &page {
             let Ok(entry) = read(&stored.payload) else {
-                return Ok(Err(Broken { ordinal: found.head.ordinal + 1, why: "it is no entry" }));
+                return Ok(Err(Broken { ordinal: walk.head().ordinal + 1, why: "it is no entry" }));
             };
-            if let Err(broken) = entry.check(&found.head, trusted, &Ed25519) {
+            if let Err(broken) = walk.step(&entry, trusted, &Ed25519) {
                 return Ok(Err(broken));
             }
-            found = Verified { head: entry.head(), checkpoints: found.checkpoints + u64::from(entry.seal.is_some()) };
         }
     }
 }
@@ -140,7 +142,7 @@ pub async fn verify_audit(
 ///
 /// # Errors
 /// [`Broken`] at the first line that does not hold.
-pub fn verify_lines(text: &str, trusted: &[String]) -> Result<Head, Broken> {
+pub fn verify_lines(text: &str, trusted: &[String]) -> Result<Verified, Broken> {
     let mut entries = Vec::new();
     for (nth, line) in text.lines().filter(|line| !line.trim().is_empty()).enumerate() {
         entries

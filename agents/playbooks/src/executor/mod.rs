@@ -7,13 +7,16 @@
 
 mod alerts;
 mod audit;
+mod begin;
+mod holds;
 mod orders;
 mod perform;
+mod plans;
 mod record;
 mod service;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -22,9 +25,12 @@ use trailwarden_bus::{Bus, Error as BusError, Outgoing, Published, Sequence, Sto
 use trailwarden_core::plan::Playbook;
 use trailwarden_core::response::approval::Registry;
 use trailwarden_core::response::audit::Note;
+use trailwarden_core::response::hold::Left;
 use trailwarden_core::response::life::{Event, Fault, Life, Misfit, Work};
 use trailwarden_core::response::limits::{Ledger, Limits};
-use trailwarden_core::time::{DAY_MS, SECOND_MS, Timestamp};
+use trailwarden_core::response::refusals::Refusals;
+use trailwarden_core::time::{DAY_MS, MINUTE_MS, SECOND_MS, Timestamp};
+use trailwarden_runtime::metrics::Metrics;
 use trailwarden_runtime::{Clock, failpoint};
 
 use crate::aws::{Aws, Scope};
@@ -34,7 +40,7 @@ use crate::{CaseContext, Step, calls, permissions};
 use audit::AuditLog;
 use perform::{Held, Performance};
 
-pub use audit::{AuditError, Verified, verify_audit, verify_lines};
+pub use audit::{AuditError, verify_audit, verify_lines};
 pub use orders::LEASE_MS_MAX;
 pub(crate) use perform::unbuilt;
 pub use record::Record;
@@ -42,12 +48,16 @@ pub use service::{Config, Deps, consumer, run};
 
 /// How long an action is held without a sign of life; longer than one call may take.
 const HOLD_MS: i64 = 60 * SECOND_MS;
+/// The same for what is only looked at, which nobody can do twice: who dies over it is followed soon, so that somebody looks
+/// again while attackers race the step.
+const READ_HOLD_MS: i64 = 5 * SECOND_MS;
 /// It is held anew when less than this is left.
 const HOLD_LEFT_MS: i64 = 40 * SECOND_MS;
-/// Words in subjects.
+/// A word in subjects.
 const LIFE: &str = "life";
-const ORDER: &str = "order";
-const NONCE: &str = "nonce";
+/// An action that could not go on is let rest for so long, then for twice as long, at most the second; others go on.
+const SETBACK_MS: i64 = 2 * SECOND_MS;
+const SETBACK_MAX_MS: i64 = MINUTE_MS;
 /// Others that may move an action at the same moment before we give up.
 const RACES_MAX: usize = 16;
 
@@ -97,10 +107,19 @@ pub struct Executor {
     audit: AuditLog,
     /// Actions that are not at their end, as last seen.
     open: Mutex<BTreeMap<String, Record>>,
-    /// Actions whose work ended in an error of the bus.
-    unsure: Mutex<BTreeSet<String>>,
+    /// Actions whose work ended in an error, such as the bus's: what of it came about is unknown.
+    setbacks: Mutex<BTreeMap<String, Setback>>,
     /// Containments of the last day.
     ledger: Mutex<Ledger>,
+    /// What may still be written down of orders that nobody signed.
+    refusals: Mutex<Refusals>,
+    metrics: Metrics,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Setback {
+    tries: u32,
+    until: Timestamp,
 }
 
 /// What became of a step of an action's life.
@@ -115,8 +134,16 @@ pub enum Turn {
 }
 
 impl Executor {
-    pub fn new(settings: Settings, bus: Arc<dyn Bus>, aws: Arc<dyn Aws>, key: Arc<SigningKey>, clock: Clock) -> Self {
+    pub fn new(
+        settings: Settings,
+        bus: Arc<dyn Bus>,
+        aws: Arc<dyn Aws>,
+        key: Arc<SigningKey>,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> Self {
         let audit = AuditLog::new(Arc::clone(&bus), &settings.tenant, key);
+        let refusals = Mutex::new(Refusals::new(clock()));
         Self {
             settings,
             bus,
@@ -124,9 +151,19 @@ impl Executor {
             clock,
             audit,
             open: Mutex::default(),
-            unsure: Mutex::default(),
+            setbacks: Mutex::default(),
             ledger: Mutex::default(),
+            refusals,
+            metrics,
         }
+    }
+
+    fn refusals(&self) -> MutexGuard<'_, Refusals> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn setbacks(&self) -> MutexGuard<'_, BTreeMap<String, Setback>> {
+        self.setbacks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An action as the bus holds it.
@@ -138,13 +175,15 @@ impl Executor {
         stored.map(|stored| read(key, &stored)).transpose()
     }
 
-    /// When something is due next, and of which action.
+    /// When something is due next, and of which action. One that could not go on does not keep the others waiting.
     pub fn next_due(&self) -> Option<(Timestamp, String)> {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let setbacks = self.setbacks();
         let due = open.iter().filter_map(|(key, record)| {
             let (at, _) = record.life.due()?;
             let is_ours = record.holder == self.settings.name;
-            Some((if is_ours { at } else { at.max(record.held_until) }, key.clone()))
+            let at = if is_ours { at } else { at.max(record.held_until) };
+            Some((setbacks.get(key).map_or(at, |setback| at.max(setback.until)), key.clone()))
         });
         due.min()
     }
@@ -154,6 +193,19 @@ impl Executor {
     /// # Errors
     /// [`ExecutorError`]; the action stays as it is stored, and whoever goes on reads AWS first.
     pub async fn step(&self, key: &str) -> Result<Turn, ExecutorError> {
+        let turn = self.step_now(key).await;
+        let mut setbacks = self.setbacks();
+        if turn.is_ok() {
+            setbacks.remove(key);
+        } else {
+            let setback = setbacks.entry(key.to_owned()).or_default();
+            let pause_ms = (SETBACK_MS << setback.tries.min(6)).min(SETBACK_MAX_MS);
+            *setback = Setback { tries: setback.tries.saturating_add(1), until: (self.clock)().plus_ms(pause_ms) };
+        }
+        turn
+    }
+
+    async fn step_now(&self, key: &str) -> Result<Turn, ExecutorError> {
         let Some((mut record, sequence)) = self.record(key).await? else {
             return Ok(Turn::Idle);
         };
@@ -167,7 +219,7 @@ impl Executor {
         }
         if record.holder == self.settings.name {
             // What of our own work came about before it failed is as unknown.
-            if self.unsure.lock().unwrap_or_else(PoisonError::into_inner).contains(key) {
+            if self.setbacks().contains_key(key) {
                 let _ = record.life.handle(Event::Taken, now);
             }
         } else {
@@ -182,34 +234,22 @@ impl Executor {
             return Ok(Turn::Idle);
         };
         record.holder.clone_from(&self.settings.name);
-        record.held_until = now.plus_ms(HOLD_MS);
+        record.held_until = now.plus_ms(if work == Work::ReadBack { READ_HOLD_MS } else { HOLD_MS });
         let Some(sequence) = self.store(&record, sequence).await? else {
             return Ok(Turn::Elsewhere);
         };
-        let turn = self.work(record, sequence, work).await;
-        let mut unsure = self.unsure.lock().unwrap_or_else(PoisonError::into_inner);
-        if turn.is_err() {
-            unsure.insert(key.to_owned())
-        } else {
-            unsure.remove(key)
-        };
-        turn
+        self.work(record, sequence, work).await
     }
 
-    async fn work(&self, record: Record, sequence: Sequence, work: Work) -> Result<Turn, ExecutorError> {
-        let key = record.key.clone();
-        let step = spelled(&record);
-        let context = CaseContext { case_id: &record.case, reference_time: record.reference_time };
-        let account = match (record.action.playbook, &self.settings.management_account) {
-            (Playbook::ScpQuarantine, Some(management)) => management,
-            _ => &record.action.target.account,
-        };
-        let scope = Scope {
-            account: account.clone(),
-            case: record.case.clone(),
-            session_policy: permissions::session_policy(&step, &record.action, &context),
-        };
-        if matches!(work, Work::Apply | Work::Undo) {
+    async fn work(&self, mut record: Record, sequence: Sequence, work: Work) -> Result<Turn, ExecutorError> {
+        let (key, step) = (record.key.clone(), spelled(&record));
+        if work == Work::Join {
+            let joined = self.join(&mut record, &step).await?;
+            failpoint::hit("executor.joined");
+            return self.came(record, sequence, Event::Joined(joined)).await;
+        }
+        let others = self.left_to(&record, work).await?;
+        if matches!(work, Work::Apply | Work::Undo) && others.is_none() {
             let what = if work == Work::Apply { "applying" } else { "undoing" };
             self.note("executor", what, &record.case, &key, &describe(&record), false).await?;
         }
@@ -217,12 +257,22 @@ impl Executor {
             let event = Event::Failed(Fault::Final, "the kill switch is on".to_owned());
             return self.came(record, sequence, event).await;
         }
-        let (by_alternative, known) = (record.life.by_alternative, record.known.clone());
-        let mut hold = Hold { executor: self, record, sequence, failed: None };
+        if let Some(why) = others.clone().filter(|_| !record.life.by_alternative) {
+            return self.came(record, sequence, Event::Released(why)).await;
+        }
+        let scope = self.scope(&record, &step);
+        let is_undoing = matches!(work, Work::Undo | Work::CheckUndone);
+        // What the other way would have put there, and did not, is not ours to take back.
+        let by_alternative = record.life.by_alternative && (!is_undoing || record.life.is_held());
+        let (known, is_read) = (record.known.clone(), work == Work::ReadBack);
+        let mut hold = Hold { executor: self, record, sequence, is_read, failed: None };
         let mut performance =
             Performance { aws: self.aws.as_ref(), scope, step: &step, by_alternative, known, held: &mut hold };
         failpoint::hit("executor.held");
-        let event = performance.perform(work).await;
+        let event = match others {
+            None => performance.perform(work).await,
+            Some(why) => performance.undo_first_way().await.map(|done| done.err().unwrap_or(Event::Released(why))),
+        };
         failpoint::hit("executor.performed");
         let known = performance.known;
         if let Some(error) = hold.failed {
@@ -234,6 +284,33 @@ impl Executor {
         };
         record.known = known;
         self.came(record, sequence, event).await
+    }
+
+    /// Before an effect is taken back, and before it is looked whether it is: why it stays, where others hold it still.
+    async fn left_to(&self, record: &Record, work: Work) -> Result<Option<String>, ExecutorError> {
+        if !matches!(work, Work::Undo | Work::CheckUndone) || !record.life.is_held() {
+            return Ok(None);
+        }
+        match self.leave(record).await? {
+            Left::Last => Ok(None),
+            Left::Others(keys) => {
+                failpoint::hit("executor.left");
+                Ok(Some(format!("it stays: case {} holds it still", self.cases_of(&keys).await?)))
+            }
+        }
+    }
+
+    fn scope(&self, record: &Record, step: &Step) -> Scope {
+        let context = CaseContext { case_id: &record.case, reference_time: record.reference_time };
+        let account = match (record.action.playbook, &self.settings.management_account) {
+            (Playbook::ScpQuarantine, Some(management)) => management,
+            _ => &record.action.target.account,
+        };
+        Scope {
+            account: account.clone(),
+            case: record.case.clone(),
+            session_policy: permissions::session_policy(step, &record.action, &context),
+        }
     }
 
     /// Takes what came of the work, writes it down and stores it.
@@ -254,6 +331,9 @@ impl Executor {
         failpoint::hit("executor.noted");
         self.tell_move(before, &record, lines.last().copied().unwrap_or_default(), now).await?;
         failpoint::hit("executor.told");
+        if ended {
+            self.forget(&record).await?;
+        }
         // An order to undo does not wait for somebody who may have died since.
         record.held_until = if record.life.is_at_rest() { now } else { now.plus_ms(HOLD_MS) };
         match self.store(&record, sequence).await? {
@@ -283,6 +363,7 @@ impl Executor {
                 return Ok(Err(misfit));
             }
             self.tell_move(before, &record, "", now).await?;
+            self.touch(&record).await?;
             if self.store(&record, sequence).await?.is_some() {
                 return Ok(Ok(()));
             }
@@ -332,12 +413,10 @@ impl Executor {
         case: &str,
         action: &str,
         detail: &str,
-        seal: bool,
+        ends: bool,
     ) -> Result<(), ExecutorError> {
-        let own = str::to_owned;
-        let note =
-            Note { actor: own(actor), what: own(what), case: own(case), action: own(action), detail: own(detail) };
-        Ok(self.audit.append(&note, seal, (self.clock)()).await?)
+        let [actor, what, case, action, detail] = [actor, what, case, action, detail].map(str::to_owned);
+        Ok(self.audit.append(&Note { actor, what, case, action, detail, ends }, (self.clock)()).await?)
     }
 
     fn life_subject(&self, key: &str) -> Subject {
@@ -365,6 +444,8 @@ struct Hold<'a> {
     executor: &'a Executor,
     record: Record,
     sequence: Sequence,
+    /// What is only read may be read by others at the same time; whose answer is stored first counts.
+    is_read: bool,
     failed: Option<ExecutorError>,
 }
 
@@ -375,7 +456,8 @@ impl Held for Hold<'_> {
         let without_password = known.iter().filter(|(name, _)| *name != "new_password");
         let kept: BTreeMap<String, Value> =
             without_password.map(|(name, value)| (name.clone(), value.clone())).collect();
-        if kept == self.record.known && self.record.held_until.since_ms(now) > HOLD_LEFT_MS {
+        let is_fresh = self.is_read || self.record.held_until.since_ms(now) > HOLD_LEFT_MS;
+        if kept == self.record.known && is_fresh {
             return true;
         }
         self.record.known = kept;

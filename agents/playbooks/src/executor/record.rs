@@ -24,6 +24,9 @@ pub struct Record {
     pub life: Life,
     /// What was captured, kept and derived, by name.
     pub known: BTreeMap<String, Value>,
+    /// Effects that it has joined, by name; the latest is the one that stands.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holds: Vec<String>,
     /// The executor that works on it, and until when nobody else does.
     pub holder: String,
     pub held_until: Timestamp,

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use trailwarden_bus::{Bus, Consumer, Delivery, Stream, Subscription};
+use trailwarden_bus::{Bus, Consumer, DeadLetter, Delivery, Stored, Stream, Subject, Subscription};
 use trailwarden_runtime::backoff::{self, Ended};
 use trailwarden_runtime::metrics::Metrics;
 use trailwarden_runtime::readiness::Readiness;
 use trailwarden_runtime::{Clock, failpoint};
 
-use super::{Executor, ExecutorError, LIFE, ORDER, Record, Settings};
+use super::{Executor, ExecutorError, LIFE, Record, Settings};
 use crate::aws::Aws;
 use crate::keys::SigningKey;
 
@@ -32,9 +32,12 @@ pub struct Deps {
 
 /// How long an order may be worked on before it is given to somebody again.
 const ACK_WAIT: Duration = Duration::from_secs(30);
-/// Tries of an order before the broker gives up on it.
+/// Times that an action's move is told to a follower, which learns it from later ones too.
 const DELIVERIES_MAX: u32 = 32;
+/// Nobody gives up on an order for trouble of the bus, however long it lasts.
+const ORDER_DELIVERIES_MAX: u32 = u32::MAX;
 const RETRY: Duration = Duration::from_secs(2);
+const RETRY_MAX: Duration = Duration::from_secs(60);
 /// The longest that nothing is looked at.
 const TICK: Duration = Duration::from_secs(1);
 /// A follower's consumer is forgotten when nobody has pulled for so long.
@@ -44,12 +47,12 @@ const IN_FLIGHT_MAX: usize = 256;
 /// Orders of people, shared by all executors of a tenant.
 pub fn consumer(tenant: &str) -> Consumer {
     Consumer {
-        stream: Stream::Action,
+        stream: Stream::Order,
         name: "executor".to_owned(),
-        filter: format!("tw.action.{tenant}.{ORDER}.>"),
+        filter: format!("{}.>", Subject::whole(Stream::Order, tenant)),
         in_flight_max: 1,
         ack_wait: ACK_WAIT,
-        deliveries_max: DELIVERIES_MAX,
+        deliveries_max: ORDER_DELIVERIES_MAX,
         idle_max: None,
     }
 }
@@ -73,7 +76,8 @@ fn lives(tenant: &str, name: &str) -> Consumer {
 /// When the streams cannot be read any more.
 pub async fn run(config: Config, deps: Deps, stop: CancellationToken) -> Result<(), ExecutorError> {
     let (tenant, name) = (config.settings.tenant.clone(), config.settings.name.clone());
-    let executor = Executor::new(config.settings, Arc::clone(&deps.bus), deps.aws, deps.key, Arc::clone(&deps.clock));
+    let (bus, clock, metrics) = (Arc::clone(&deps.bus), Arc::clone(&deps.clock), deps.metrics.clone());
+    let executor = Executor::new(config.settings, bus, deps.aws, deps.key, clock, metrics);
     let begin = async || {
         let lives = deps.bus.subscribe(&lives(&tenant, &name)).await?;
         let orders = deps.bus.subscribe(&consumer(&tenant)).await?;
@@ -112,19 +116,14 @@ pub async fn run(config: Config, deps: Deps, stop: CancellationToken) -> Result<
         if let Some((_, key)) = due
             && let Err(error) = executor.step(&key).await
         {
-            // It goes on where it is stored.
+            // It goes on where it is stored, after the others.
             tracing::error!(action = key, %error, "an action could not go on");
-            pause(&stop, RETRY).await;
+        }
+        if let Err(error) = executor.tell_held_back().await {
+            tracing::warn!(%error, "what was refused could not be told");
         }
     }
     Ok(())
-}
-
-async fn pause(stop: &CancellationToken, time: Duration) {
-    tokio::select! {
-        () = stop.cancelled() => {}
-        () = tokio::time::sleep(time) => {}
-    }
 }
 
 /// The next message; a broker that does not answer for a while has none.
@@ -156,15 +155,39 @@ impl Executor {
     }
 
     async fn take_delivery(&self, delivery: Box<dyn Delivery>) {
-        match self.take(delivery.message()).await {
+        let taken = match self.take(delivery.message()).await {
+            // Trying again does not help, and others wait behind it.
+            Err(ExecutorError::Record { key, why }) => {
+                let why = format!("the record of action {key} cannot be read: {why}");
+                self.give_up(delivery.message(), &why).await
+            }
+            taken => taken,
+        };
+        match taken {
             Ok(()) => {
                 failpoint::hit("executor.taken");
                 let _ = delivery.ack().await;
             }
             Err(error) => {
-                tracing::error!(%error, "an order could not be taken");
-                let _ = delivery.hand_back(RETRY).await;
+                tracing::error!(%error, "an order could not be taken, and will be tried again");
+                let doublings = u32::try_from(delivery.deliveries().saturating_sub(1)).unwrap_or(u32::MAX).min(6);
+                let _ = delivery.hand_back((RETRY * (1 << doublings)).min(RETRY_MAX)).await;
             }
         }
+    }
+
+    /// Sets aside an order that nobody can take, which people are told of.
+    async fn give_up(&self, message: &Stored, why: &str) -> Result<(), ExecutorError> {
+        self.metrics.buried("order", why, &message.subject, message.sequence, None);
+        let letter = DeadLetter {
+            subject: message.subject.clone(),
+            sequence: message.sequence,
+            place: None,
+            reason: why.to_owned(),
+            payload: message.payload.clone(),
+        };
+        self.bus.bury(&letter).await?;
+        let case = Subject::ordered_case(&message.subject).unwrap_or_default();
+        self.turned_down(&case, message.sequence, why).await
     }
 }

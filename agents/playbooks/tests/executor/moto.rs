@@ -11,6 +11,8 @@ use trailwarden_core::plan::{Action, Playbook};
 use trailwarden_core::response::approval::Intent;
 use trailwarden_core::response::idempotency_key;
 use trailwarden_core::response::life::{Outcome, State};
+use trailwarden_core::time::HOUR_MS;
+use trailwarden_playbooks::GoodTrail;
 use trailwarden_playbooks::aws::{
     Aws, AwsError, BaseCredentials, Client, Credentials, Request, Scope, Secret, Settings,
 };
@@ -219,6 +221,101 @@ async fn one_plan_reaches_two_accounts_and_one_order_brings_both_back() {
         live(&bench, &executor, key, None).await;
         assert_eq!(bench.record(&executor, key).await.life.outcome(), Some(Outcome::Undone));
         assert_eq!(account.ask(&format!("policies {number} alice")), json!([]));
+    }
+    bench.verify_audit().await;
+}
+
+#[tokio::test]
+async fn a_trail_is_brought_back_to_what_the_operator_wrote_down_and_read_back() {
+    let moto = Moto::start();
+    let bench = Bench::new().await;
+    let mut account = Account::on(&moto);
+    account.ask("set-up");
+    let all = json!([{ "ReadWriteType": "All", "IncludeManagementEvents": true, "DataResources": [] }]);
+    let advanced =
+        json!([{ "Name": "all", "FieldSelectors": [{ "Field": "eventCategory", "Equals": ["Management"] }] }]);
+    let restore = action(Playbook::RestoreTrail, ACCOUNT, "main");
+    let executor = bench.executor("one", client(&moto, &bench));
+    for (nth, (selectors, value)) in
+        [("EventSelectors", &all), ("AdvancedEventSelectors", &advanced)].into_iter().enumerate()
+    {
+        let spoiled = account.ask("spoil");
+        assert_eq!((&spoiled["S3BucketName"], &spoiled["IsLogging"]), (&json!("elsewhere-example"), &json!(false)));
+        let good = json!({
+            "account": ACCOUNT, "trail": "arn:aws:cloudtrail:eu-west-1:111122223333:trail/main",
+            "S3BucketName": "trail-logs-example", selectors: value,
+        });
+        let good: GoodTrail = serde_json::from_value(good).expect("a trail");
+        let case = format!("c{nth}");
+        let proposal = bench.proposal_with(&case, std::slice::from_ref(&restore), &[good]);
+        let key = bench.approve_proposal(&executor, &case, &proposal, &restore).await;
+        live(&bench, &executor, &key, None).await;
+        let record = bench.record(&executor, &key).await;
+        assert_eq!(record.life.outcome(), Some(Outcome::DoneVerified), "{:#?}", record.life.evidence);
+        let restored = account.ask("trail");
+        assert_eq!(&restored[selectors], value, "{restored}");
+        for (name, expect) in [
+            ("S3BucketName", json!("trail-logs-example")),
+            ("IsMultiRegionTrail", json!(true)),
+            ("LogFileValidationEnabled", json!(true)),
+            ("IsLogging", json!(true)),
+        ] {
+            assert_eq!(restored[name], expect, "{name}: {restored}");
+        }
+    }
+    // Where nobody knows what was there, logging alone is brought back.
+    account.ask("spoil");
+    let key = bench.approve(&executor, "c9", &restore).await;
+    live(&bench, &executor, &key, None).await;
+    assert_eq!(bench.record(&executor, &key).await.life.outcome(), Some(Outcome::DoneVerified));
+    let left = account.ask("trail");
+    assert_eq!((&left["IsLogging"], &left["S3BucketName"]), (&json!(true), &json!("elsewhere-example")));
+    bench.verify_audit().await;
+}
+
+/// Two cases want one key inactive: it is so until the later of their leases ends, and then as it was before the first.
+#[tokio::test]
+async fn what_two_cases_hold_stands_until_the_last_of_them() {
+    let moto = Moto::with_managed_policies();
+    let bench = Bench::new().await;
+    let mut account = Account::on(&moto);
+    let made = account.ask("set-up");
+    let key_id = made["key"].as_str().expect("a key");
+    let executor = bench.executor("one", client(&moto, &bench));
+    let before = account.state();
+    let first_action = action(Playbook::DisableAccessKey, ACCOUNT, key_id).owned_by("alice");
+    // Another playbook, and a record that does not tell whose the key is.
+    let second_action = action(Playbook::DisableCreatedCredentials, ACCOUNT, key_id);
+    let locks = ["c1", "c2"].map(|case| (case, action(Playbook::LockRoleTrust, ACCOUNT, "deploy")));
+    let first = bench.approve(&executor, "c1", &first_action).await;
+    live(&bench, &executor, &first, Some(State::Verified)).await;
+    let during = account.state();
+    assert_ne!(during, before);
+    bench.clock.turn_to(bench.clock.now().plus_ms(HOUR_MS));
+    let second = bench.approve(&executor, "c2", &second_action).await;
+    live(&bench, &executor, &second, Some(State::Verified)).await;
+    let record = bench.record(&executor, &second).await;
+    assert!(record.life.is_held() && record.life.lease_until.is_some(), "{:#?}", record.life.evidence);
+    // The first lease ends, and the second holds what stands.
+    live(&bench, &executor, &first, None).await;
+    assert_eq!(bench.record(&executor, &first).await.life.outcome(), Some(Outcome::Undone));
+    assert_eq!(account.state(), during);
+    assert!(bench.audit().await.iter().any(|(_, detail)| detail.contains("it stays: case c2 holds it still")));
+    live(&bench, &executor, &second, None).await;
+    assert_eq!(bench.record(&executor, &second).await.life.outcome(), Some(Outcome::Undone));
+    assert_eq!(account.state(), before);
+
+    // The same with a state to go back to, which the second of them never saw.
+    let mut keys = Vec::new();
+    for (case, lock) in &locks {
+        let key = bench.approve(&executor, case, lock).await;
+        live(&bench, &executor, &key, Some(State::Verified)).await;
+        keys.push(key);
+    }
+    for (key, expect) in keys.iter().zip([false, true]) {
+        live(&bench, &executor, key, None).await;
+        assert_eq!(bench.record(&executor, key).await.life.outcome(), Some(Outcome::Undone));
+        assert_eq!(account.state() == before, expect);
     }
     bench.verify_audit().await;
 }

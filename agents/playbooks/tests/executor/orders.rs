@@ -7,13 +7,14 @@ use trailwarden_core::alert::Kind;
 use trailwarden_core::level::Severity;
 use trailwarden_core::plan::Playbook;
 use trailwarden_core::response::approval::{APPROVAL_MS, Intent, Order};
-use trailwarden_core::response::life::{Outcome, Work};
-use trailwarden_core::time::{HOUR_MS, SECOND_MS, Timestamp};
+use trailwarden_core::response::life::{Outcome, State, Work};
+use trailwarden_core::time::{HOUR_MS, MINUTE_MS, SECOND_MS, Timestamp};
 use trailwarden_playbooks::aws::Aws;
 use trailwarden_playbooks::executor::{LEASE_MS_MAX, Record};
 use trailwarden_proto::{v1, wire};
 
 use crate::bench::{ACCOUNT, Bench, TENANT, action};
+use crate::deaf::Deaf;
 use crate::twin::{Twin, quarantine};
 
 #[tokio::test]
@@ -25,6 +26,7 @@ async fn refused_orders_do_nothing_and_are_written_down() {
     let good = bench.order(Intent::Approve, "c1", &proposal, "ann");
     let own = proposal.replace("\"council\"", "\"ann\"");
     let own_order = bench.order(Intent::Approve, "c1", &own, "ann");
+    let others = bench.order(Intent::Approve, "c1", &own, "bob");
     let mut forged = bench.sign(&bench.order(Intent::Approve, "c1", &proposal, "ann"));
     forged.order = forged.order.replace("seen", "sees");
     let expired = Order {
@@ -43,6 +45,7 @@ async fn refused_orders_do_nothing_and_are_written_down() {
         (proposal.as_str(), bench.sign(&expired), "stale"),
         (changed.as_str(), bench.sign(&good), "not the one that ann approved"),
         (own.as_str(), bench.sign(&own_order), "asked for it"),
+        (own.as_str(), bench.sign(&others), "has not signed for that"),
         // What the approver signed is not what this executor would do.
         (changed.as_str(), bench.sign(&for_changed), "not those that this executor would make"),
         (blind.as_str(), bench.sign(&for_blind), "nobody rehearsed it"),
@@ -58,7 +61,7 @@ async fn refused_orders_do_nothing_and_are_written_down() {
     // Each calls a person, and says why.
     let alerts = bench.alerts().await;
     assert!(alerts.iter().all(|alert| alert.kind == Kind::CallAdministrator && alert.principal == "c1"));
-    assert_eq!(alerts.len(), 6);
+    assert_eq!(alerts.len(), 7);
     assert!(alerts[0].what.contains("forged"), "{}", alerts[0].what);
 
     // Taken once; the same message again is no second order, the same order in a second message is one replayed.
@@ -94,7 +97,7 @@ async fn an_alert_tells_of_the_case_that_the_council_logged() {
     bench.bus.publish(&Subject::case(TENANT, "c1"), message).await.expect("stored");
     let executor = bench.executor("one", Arc::new(Twin::default()));
     let junk = Outgoing { payload: "junk".into(), ..Outgoing::default() };
-    let order = Subject::action(TENANT, "order", "c1");
+    let order = Subject::order(TENANT, "c1");
     bench.bus.publish(&order, junk).await.expect("stored");
     let stored = bench.bus.last(&order).await.expect("answers").expect("the order");
     // Delivered twice, it is told of once.
@@ -132,6 +135,7 @@ async fn two_persons_a_denial_and_an_order_to_undo() {
     let free = bench.executor("two", Arc::clone(&twin) as Arc<dyn Aws>);
     let key = bench.approve(&free, "c2", &quarantine()).await;
     free.step(&key).await.expect("captured");
+    free.step(&key).await.expect("joined");
     free.step(&key).await.expect("applied");
     let undo = bench.sign(&bench.order(Intent::Undo, "c2", "", "bob"));
     let message = bench.send("c2", "", undo).await;
@@ -153,6 +157,7 @@ async fn an_order_to_undo_reaches_what_another_executor_began_a_moment_ago() {
     let one = bench.executor("one", Arc::clone(&twin) as Arc<dyn Aws>);
     let key = bench.approve(&one, "c1", &quarantine()).await;
     one.step(&key).await.expect("captured");
+    one.step(&key).await.expect("joined");
     one.step(&key).await.expect("applied");
     // It has followed nothing yet.
     let other = bench.executor("other", Arc::clone(&twin) as Arc<dyn Aws>);
@@ -198,25 +203,112 @@ async fn a_lease_is_renewed_for_a_week_and_no_order_makes_it_shorter() {
     bench.verify_audit().await;
 }
 
-/// Whoever may send orders may send many, unsigned ones too: none of them hides a denial.
+/// What nobody signed takes no order's place, and fills no log.
+#[tokio::test]
+async fn orders_that_nobody_signed_block_nothing() {
+    let bench = Bench::new().await;
+    let twin = Arc::new(Twin::default());
+    let executor = bench.executor("one", Arc::clone(&twin) as Arc<dyn Aws>);
+    let proposal = bench.proposal("c1", &quarantine());
+    let mut nonsense = bench.sign(&bench.order(Intent::Deny, "c1", &proposal, "ann"));
+    nonsense.signature.clear();
+    for _ in 0..200 {
+        executor.take(&bench.send("c1", "", nonsense.clone()).await).await.expect("taken");
+    }
+    assert_eq!(bench.audit().await.iter().filter(|(what, _)| what == "refused").count(), 16);
+    bench.clock.turn_to(bench.clock.now().plus_ms(10 * MINUTE_MS));
+    executor.tell_held_back().await.expect("told");
+    let (what, detail) = bench.audit().await.pop().expect("an entry");
+    assert_eq!((what.as_str(), detail.contains("184 forged")), ("refused", true), "{detail}");
+    let key = bench.approve(&executor, "c1", &quarantine()).await;
+    assert_eq!(executor.next_due().map(|(_, due)| due), Some(key));
+    bench.verify_audit().await;
+}
+
+/// An approver may send many: none of them hides a denial, and what stands can be taken back.
 #[tokio::test]
 async fn a_denial_behind_many_orders_is_not_overlooked() {
     let bench = Bench::new().await;
     let twin = Arc::new(Twin::default());
     let executor = bench.executor("one", Arc::clone(&twin) as Arc<dyn Aws>);
+    let standing = bench.approve(&executor, "c1", &action(Playbook::QuarantineUserHard, ACCOUNT, "mallory")).await;
     let proposal = bench.proposal("c1", &quarantine());
-    let mut nonsense = bench.sign(&bench.order(Intent::Approve, "c1", &proposal, "ann"));
-    nonsense.signature.clear();
     for _ in 0..70 {
-        executor.take(&bench.send("c1", "", nonsense.clone()).await).await.expect("taken");
+        let asks = bench.sign(&bench.order(Intent::Propose, "c1", &proposal, "ann"));
+        executor.take(&bench.send("c1", &proposal, asks).await).await.expect("taken");
     }
     for intent in [Intent::Deny, Intent::Approve] {
         let signed = bench.sign(&bench.order(intent, "c1", &proposal, "bob"));
         executor.take(&bench.send("c1", &proposal, signed).await).await.expect("taken");
     }
     let (what, detail) = bench.audit().await.pop().expect("an entry");
-    assert_eq!((what.as_str(), detail.contains("more than 64 orders")), ("refused", true), "{detail}");
+    assert_eq!((what.as_str(), detail.contains("as many orders")), ("refused", true), "{detail}");
+    assert_eq!(executor.next_due().map(|(_, due)| due), Some(standing.clone()));
+    let undo = bench.sign(&bench.order(Intent::Undo, "c1", "", "bob"));
+    executor.take(&bench.send("c1", "", undo).await).await.expect("taken");
+    assert_eq!(bench.record(&executor, &standing).await.life.outcome(), Some(Outcome::Undone));
+    bench.verify_audit().await;
+}
+
+#[tokio::test]
+async fn a_denial_holds_for_good_and_an_order_for_as_long_as_it_takes_an_executor_to_come() {
+    let bench = Bench::new().await;
+    let twin = Arc::new(Twin::default());
+    let executor = bench.executor("one", Arc::clone(&twin) as Arc<dyn Aws>);
+    let (denied, late) = (bench.proposal("c1", &quarantine()), bench.proposal("c2", &quarantine()));
+    let signed = bench.sign(&bench.order(Intent::Deny, "c1", &denied, "bob"));
+    bench.send("c1", &denied, signed).await;
+    let waiting = bench.sign(&bench.order(Intent::Approve, "c2", &late, "ann"));
+    let waiting = bench.send("c2", &late, waiting).await;
+    bench.clock.turn_to(bench.clock.now().plus_ms(3 * HOUR_MS));
+    let approve = async |case: &str, proposal: &str| {
+        let signed = bench.sign(&bench.order(Intent::Approve, case, proposal, "ann"));
+        executor.take(&bench.send(case, proposal, signed).await).await.expect("taken");
+        bench.audit().await.pop().expect("an entry")
+    };
+    // Long after the denial could be sent anew.
+    let (what, detail) = approve("c1", &denied).await;
+    assert_eq!((what.as_str(), detail.contains("bob denied it")), ("refused", true), "{detail}");
+    // Nobody was there to take this one for hours; it was good when it was stored.
+    executor.take(&waiting).await.expect("taken");
+    assert!(executor.next_due().is_some());
+    // What is older than a day is nobody's to approve, nor to begin.
+    let old = bench.proposal("c3", &quarantine());
+    let signed = bench.sign(&bench.order(Intent::Approve, "c3", &old, "ann"));
+    let stored = bench.send("c3", &old, signed).await;
+    bench.clock.turn_to(bench.clock.now().plus_ms(25 * HOUR_MS));
+    executor.take(&stored).await.expect("taken");
+    for (what, detail) in [bench.audit().await.pop().expect("an entry"), approve("c3", &old).await] {
+        assert_eq!((what.as_str(), detail.contains("longer ago than a day")), ("refused", true), "{detail}");
+    }
+    bench.verify_audit().await;
+}
+
+#[tokio::test]
+async fn what_the_council_did_not_plan_is_asked_for_by_a_person_and_approved_by_another() {
+    let bench = Bench::new().await;
+    let twin = Arc::new(Twin::default());
+    let executor = bench.executor("one", Arc::clone(&twin) as Arc<dyn Aws>);
+    let proposal = bench.proposal("c1", &quarantine());
+    let send = async |intent, text: &str, who: &str| {
+        let signed = bench.sign(&bench.order(intent, "c1", text, who));
+        executor.take(&bench.send_unplanned("c1", text, signed).await).await.expect("taken");
+        bench.audit().await.pop().expect("an entry")
+    };
+    bench.plan("c1", &[action(Playbook::QuarantineUserHard, ACCOUNT, "mallory")]).await;
+    let (what, detail) = send(Intent::Approve, &proposal, "ann").await;
+    assert_eq!((what.as_str(), detail.contains("no step of the council's plan")), ("refused", true), "{detail}");
+    let asked = proposal.replace("\"council\"", "\"ann\"");
+    // Who is named has to sign for it; who signs has to be named.
+    assert!(send(Intent::Approve, &asked, "bob").await.1.contains("has not signed for that"));
+    assert!(send(Intent::Propose, &asked, "bob").await.1.contains("has not signed for that"));
+    assert_eq!(send(Intent::Propose, &asked, "ann").await.0, "asked");
+    let (what, detail) = send(Intent::Approve, &asked, "ann").await;
+    assert_eq!((what.as_str(), detail.contains("ann asked for it")), ("refused", true), "{detail}");
     assert_eq!(executor.next_due(), None);
+    let (what, detail) = send(Intent::Approve, &asked, "bob").await;
+    assert_eq!((what.as_str(), detail.contains("asked for by ann")), ("approved", true), "{detail}");
+    assert!(executor.next_due().is_some());
     bench.verify_audit().await;
 }
 
@@ -229,6 +321,7 @@ async fn the_kill_switch_stops_what_is_approved_and_lets_undo_what_stands() {
     let waiting = bench.approve(&executor, "c1", &waiting).await;
     let standing = bench.approve(&executor, "c2", &standing).await;
     executor.step(&standing).await.expect("captured");
+    executor.step(&standing).await.expect("joined");
     executor.step(&standing).await.expect("applied");
     let mut settings = bench.settings("two");
     settings.limits.kill_switch = true;
@@ -252,4 +345,37 @@ async fn the_kill_switch_stops_what_is_approved_and_lets_undo_what_stands() {
     assert_eq!(twin.count("PutUserPolicy"), 1);
     assert!(twin.is_clean());
     bench.verify_audit().await;
+}
+
+#[tokio::test]
+async fn an_action_that_fails_each_time_keeps_nobody_waiting() {
+    let bench = Bench::new().await;
+    let twin = Arc::new(Twin::default());
+    let bad_key = trailwarden_core::response::idempotency_key("c1", &quarantine());
+    let bus = Deaf::to(Arc::clone(&bench.bus), &Subject::action(TENANT, "life", &bad_key));
+    let executor = bench.executor_on(bus.clone(), "one", Arc::clone(&twin) as Arc<dyn Aws>);
+    bench.approve(&executor, "c1", &quarantine()).await;
+    bench.clock.turn_to(bench.clock.now().plus_ms(SECOND_MS));
+    let good = bench.approve(&executor, "c2", &action(Playbook::QuarantineUserHard, ACCOUNT, "bob")).await;
+    bus.shut();
+    let (mut failed, mut moved) = (0, 0);
+    // A minute of an executor's life.
+    let end = bench.clock.now().plus_ms(MINUTE_MS);
+    while let Some((at, key)) = executor.next_due().filter(|(at, _)| *at <= end) {
+        bench.clock.turn_to(at);
+        match executor.step(&key).await {
+            Ok(_) => moved += 1,
+            Err(_) => failed += 1,
+        }
+        assert!(failed + moved < 100, "{failed} {moved}");
+    }
+    assert!((3..8).contains(&failed), "{failed}");
+    assert_eq!(bench.record(&executor, &good).await.life.state, State::Verified);
+    // Once it can, it goes on.
+    bus.open();
+    while bench.record(&executor, &bad_key).await.life.state != State::Verified {
+        let (at, key) = executor.next_due().expect("something is due");
+        bench.clock.turn_to(at);
+        executor.step(&key).await.expect("goes on");
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ use trailwarden_playbooks::aws::{Aws, AwsError, Request, Scope};
 use trailwarden_playbooks::executor::{Executor, Turn};
 use trailwarden_servers::Nats;
 
-use crate::bench::{ACCOUNT, Bench, TENANT, action};
+use crate::bench::{ACCOUNT, Bench, Clock, T0, TENANT, action};
 use crate::mortal::Mortal;
 
 /// Users' inline policies, and what goes wrong.
@@ -280,8 +280,8 @@ async fn who_dies_at_any_message_is_followed_by_another() {
 }
 
 /// Two hundred executors at the same order, and then at the same action, at the same moment.
-async fn race(bus: Arc<dyn Bus>) {
-    let bench = Bench::on(bus);
+async fn race(bus: Arc<dyn Bus>, clock: Clock) {
+    let bench = Bench::on(bus, clock);
     let twin = Arc::new(Twin::default());
     let admits = bench.executor("admits", Arc::clone(&twin) as Arc<dyn Aws>);
     let proposal = bench.proposal("c1", &quarantine());
@@ -323,9 +323,10 @@ async fn race(bus: Arc<dyn Bus>) {
 
 #[tokio::test]
 async fn of_two_hundred_executors_one_applies() {
-    let bus = trailwarden_bus::Memory::default();
+    let clock = Clock::new(T0);
+    let bus = trailwarden_bus::Memory::with_clock(clock.read());
     bus.set_up(&Layout::single(TENANT, 4)).await.expect("in memory");
-    race(Arc::new(bus)).await;
+    race(Arc::new(bus), clock).await;
     let nats = Nats::start();
     let bus = JetStream::connect(Connection { url: nats.url(), tenant: TENANT.to_owned() }).await.expect("connects");
     // It connects in the background.
@@ -333,5 +334,7 @@ async fn of_two_hundred_executors_one_applies() {
         tokio::task::yield_now().await;
     }
     bus.set_up(&Layout { stream_bytes_max: 8 << 20, ..Layout::single(TENANT, 4) }).await.expect("set up");
-    race(Arc::new(bus)).await;
+    // The broker's clock is the machine's.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
+    race(Arc::new(bus), Clock::new(i64::try_from(now).expect("this age"))).await;
 }

@@ -73,6 +73,7 @@ pub(super) const KEYS: &[Key] = &[
     of("executor", "mode", Kind::Choice(&["dry_run", "approval"])),
     of("executor", "approvers", Kind::Text),
     of("executor", "key", Kind::Text),
+    of("executor", "trails", Kind::Text),
     of("executor", "external_id_variable", Kind::Text),
     of("executor", "partition", Kind::Choice(&["aws", "aws-cn", "aws-us-gov"])),
     of("executor", "management_account", Kind::Text),

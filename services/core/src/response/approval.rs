@@ -11,10 +11,13 @@ use serde_json::Value;
 use super::rehearsal::Rehearsed;
 use super::{digest, unhex};
 use crate::plan::{Action, Tier};
-use crate::time::{MINUTE_MS, Timestamp};
+use crate::time::{DAY_MS, MINUTE_MS, Timestamp};
 
 /// How long an approval holds.
 pub const APPROVAL_MS: i64 = 30 * MINUTE_MS;
+/// How old a proposal may be when it is approved, and when it is begun: the account may have changed since it was made. A
+/// denial is kept for longer, so it holds for as long as its proposal could be approved.
+pub const PROPOSAL_MS: i64 = DAY_MS;
 /// How far the clock of an approver may be ahead.
 const CLOCK_SKEW_MS: i64 = MINUTE_MS;
 /// Bytes of an order; its longest part is the reason.
@@ -23,6 +26,10 @@ pub const ORDER_BYTES_MAX: usize = 4_096;
 pub const PROPOSAL_BYTES_MAX: usize = 256 * 1_024;
 /// Steps of one proposal.
 pub const STEPS_MAX: usize = 16;
+/// Orders about the proposals of one case: with more, a denial might be overlooked, so no more are taken.
+pub const ORDERS_MAX: usize = 64;
+/// Orders to undo and to renew of one case, which are counted apart: what was done can be taken back whatever was proposed.
+pub const COMMANDS_MAX: usize = 192;
 /// What is signed begins so, that a signature over something else cannot pass for one.
 const SIGNED_PREFIX: &[u8] = b"trailwarden order v1\n";
 
@@ -32,7 +39,8 @@ const SIGNED_PREFIX: &[u8] = b"trailwarden order v1\n";
 pub struct Proposal {
     pub tenant: String,
     pub case: String,
-    /// Who asks: `council`, or a person; never its approver.
+    /// Who asks: [`COUNCIL`], whose plan the steps have to be, or a person, who has to sign for it ([`Intent::Propose`]); never
+    /// its approver.
     pub requester: String,
     /// Sessions issued before this are revoked.
     pub reference_time: Timestamp,
@@ -47,6 +55,9 @@ pub struct ProposedStep {
     pub action: Action,
     /// The step spelled out: calls, captures, checks and undo. What is executed is this and nothing else.
     pub spelled: Value,
+    /// Values for places that the step leaves open, such as what the operator knows to be good.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub supplied: BTreeMap<String, Value>,
     /// What it would have blocked, for a step that denies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rehearsed: Option<Rehearsed>,
@@ -55,10 +66,24 @@ pub struct ProposedStep {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Intent {
+    /// Asks for a proposal in one's own name; approving it is for others.
+    Propose,
     Approve,
     Deny,
     Undo,
     Renew,
+}
+
+impl Intent {
+    /// Whether it is about a proposal, and not about what stands.
+    pub const fn is_about_proposal(self) -> bool {
+        matches!(self, Self::Propose | Self::Approve | Self::Deny)
+    }
+
+    /// How many orders of its kind one case takes.
+    pub const fn orders_max(self) -> usize {
+        if self.is_about_proposal() { ORDERS_MAX } else { COMMANDS_MAX }
+    }
 }
 
 /// What an approver signs.
@@ -142,7 +167,7 @@ impl Registry {
             let Some(key) = key else {
                 return Err(format!("the public key of {name} is not 64 hexadecimal digits"));
             };
-            if name.is_empty() || name.len() > 128 || name == AUTOMATIC {
+            if name.is_empty() || name.len() > 128 || [AUTOMATIC, COUNCIL].contains(&name.as_str()) {
                 return Err(format!("{name:?} is no name for an approver"));
             }
             if !keys.insert(key) {
@@ -163,6 +188,38 @@ impl Registry {
 
 /// Stands where approvers stand for a step that needs none.
 pub const AUTOMATIC: &str = "automatic";
+/// Stands where the requester stands of what the council planned by itself.
+pub const COUNCIL: &str = "council";
+
+/// What is known of who asked for a proposal, whatever it says itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// Steps of the plans that the council logged for the case.
+    pub planned: Vec<Action>,
+    /// Who signed for having asked for this very proposal.
+    pub askers: BTreeSet<String>,
+}
+
+impl Origin {
+    fn check(&self, proposal: &Proposal) -> Result<(), Refusal> {
+        let is_same = |one: &Action, other: &Action| {
+            let (own, planned) = (&one.target, &other.target);
+            one.playbook == other.playbook
+                && one.owner == other.owner
+                && (own.kind, &own.account, &own.region, &own.id)
+                    == (planned.kind, &planned.account, &planned.region, &planned.id)
+        };
+        let is_planned = |action: &Action| self.planned.iter().any(|planned| is_same(action, planned));
+        if proposal.requester != COUNCIL {
+            let is_signed = self.askers.contains(&proposal.requester);
+            return if is_signed { Ok(()) } else { Err(Refusal::Unasked(proposal.requester.clone())) };
+        }
+        match proposal.steps.iter().find(|step| !is_planned(&step.action)) {
+            None => Ok(()),
+            Some(step) => Err(Refusal::Unplanned(step.action.playbook.as_str())),
+        }
+    }
+}
 
 /// Why the gate does not open. Each is written to the audit log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -186,6 +243,14 @@ pub enum Refusal {
     Changed(String),
     #[error("{0} asked for it and cannot approve it")]
     SelfApproved(String),
+    #[error("it is said that {0} asked for it, who has not signed for that")]
+    Unasked(String),
+    #[error("{0} is no step of the council's plan: whoever asks for it has to sign for that")]
+    Unplanned(&'static str),
+    #[error("the proposal was made longer ago than a day")]
+    Ancient,
+    #[error("there are as many orders about this case as may be")]
+    TooMany,
     #[error("{approver} may not approve {tier:?}")]
     Beyond { approver: String, tier: Tier },
     /// Not an offence: others have to agree as well.
@@ -199,6 +264,43 @@ impl Refusal {
     /// Whether it only waits for somebody else.
     pub fn is_waiting(&self) -> bool {
         matches!(self, Self::Missing { .. })
+    }
+
+    /// Whether anybody can have it come to this as often as they like, with no key of an approver's.
+    pub fn is_anybodys(&self) -> bool {
+        use Refusal as R;
+        matches!(
+            self,
+            R::Malformed(_)
+                | R::Unknown(_)
+                | R::Forged(_)
+                | R::Elsewhere(_)
+                | R::Stale(_)
+                | R::Replayed(_)
+                | R::TooMany
+        )
+    }
+
+    /// A word of the program for it, as labels of measures need it.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "malformed",
+            Self::Unknown(_) => "unknown_approver",
+            Self::Forged(_) => "forged",
+            Self::Elsewhere(_) => "elsewhere",
+            Self::Stale(_) => "stale",
+            Self::Early(_) => "early",
+            Self::Replayed(_) => "replayed",
+            Self::Changed(_) => "changed",
+            Self::SelfApproved(_) => "self_approved",
+            Self::Unasked(_) => "unasked",
+            Self::Unplanned(_) => "unplanned",
+            Self::Ancient => "ancient",
+            Self::TooMany => "too_many",
+            Self::Beyond { .. } => "beyond",
+            Self::Missing { .. } => "missing",
+            Self::Denied(_) => "denied",
+        }
     }
 }
 
@@ -234,7 +336,8 @@ pub struct Gate<'a> {
     pub verify: &'a dyn Verify,
     /// Nonces that were taken.
     pub used: &'a BTreeSet<String>,
-    pub now: Timestamp,
+    /// When the broker stored the order that is judged: what held then holds, however late it is taken.
+    pub at: Timestamp,
 }
 
 impl Gate<'_> {
@@ -243,7 +346,13 @@ impl Gate<'_> {
     ///
     /// # Errors
     /// The first thing that is wrong; [`Refusal::Missing`] when nothing is but more have to agree.
-    pub fn admit(&self, text: &str, orders: &[SignedOrder], two_key: bool) -> Result<Approved<Proposal>, Refusal> {
+    pub fn admit(
+        &self,
+        text: &str,
+        orders: &[SignedOrder],
+        origin: &Origin,
+        two_key: bool,
+    ) -> Result<Approved<Proposal>, Refusal> {
         let proposal = self.proposal(text)?;
         let tier = proposal.steps.iter().map(|step| step.action.tier.max(step.action.playbook.tier())).max();
         let tier = tier.unwrap_or(Tier::T3);
@@ -260,12 +369,12 @@ impl Gate<'_> {
             match order.intent {
                 Intent::Approve => {}
                 Intent::Deny => return Err(Refusal::Denied(order.approver)),
-                Intent::Undo | Intent::Renew => continue,
+                Intent::Propose | Intent::Undo | Intent::Renew => continue,
             }
             if order.proposal != own {
                 return Err(Refusal::Changed(order.approver));
             }
-            if order.approver == proposal.requester {
+            if order.approver == proposal.requester || origin.askers.contains(&order.approver) {
                 return Err(Refusal::SelfApproved(order.approver));
             }
             // What needs nobody, anybody may order.
@@ -278,10 +387,52 @@ impl Gate<'_> {
             nonces.push(order.nonce);
             approvers.insert(order.approver);
         }
+        origin.check(&proposal)?;
         if approvers.len() < need {
             return Err(Refusal::Missing { have: approvers.len(), need });
         }
         Ok(Approved { inner: proposal, approvers: approvers.into_iter().collect(), nonces })
+    }
+
+    /// Checks an order as far as can be without its proposal and whatever time it is: whose it is, and that it is for here.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn authentic(&self, signed: &SignedOrder, case: &str) -> Result<Order, Refusal> {
+        Ok(self.signed_order(signed, case)?.0)
+    }
+
+    /// Checks an order before it is sent on its way, with the proposal that comes along: whatever has to hold of it alone.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn receive(&self, submitted: &Submitted, case: &str) -> Result<Order, Refusal> {
+        let (order, _) = self.order(&submitted.signed, case)?;
+        let text = &submitted.proposal;
+        if text.len() > PROPOSAL_BYTES_MAX {
+            return Err(Refusal::Malformed("the proposal is too long".to_owned()));
+        }
+        let needs_proposal = matches!(order.intent, Intent::Propose | Intent::Approve);
+        if needs_proposal && digest(text.as_bytes()) != order.proposal {
+            return Err(Refusal::Changed(order.approver));
+        }
+        Ok(order)
+    }
+
+    /// Checks that a person asks for a proposal in their own name, whose word that is.
+    ///
+    /// # Errors
+    /// As [`Self::admit`].
+    pub fn ask(&self, submitted: &Submitted, case: &str) -> Result<String, Refusal> {
+        let order = self.command(&submitted.signed, case, Intent::Propose)?.inner;
+        let proposal = self.proposal(&submitted.proposal)?;
+        if digest(submitted.proposal.as_bytes()) != order.proposal {
+            return Err(Refusal::Changed(order.approver));
+        }
+        if proposal.requester != order.approver || proposal.case != case {
+            return Err(Refusal::Unasked(proposal.requester));
+        }
+        Ok(order.approver)
     }
 
     /// Checks one order that stands by itself, such as one to undo: any approver may bring back what was.
@@ -309,10 +460,13 @@ impl Gate<'_> {
         if proposal.steps.is_empty() || proposal.steps.len() > STEPS_MAX || proposal.lease_ms <= 0 {
             return Err(Refusal::Malformed("the proposal's steps or lease".to_owned()));
         }
+        if self.at.since_ms(proposal.reference_time) > PROPOSAL_MS {
+            return Err(Refusal::Ancient);
+        }
         Ok(proposal)
     }
 
-    fn order(&self, signed: &SignedOrder, case: &str) -> Result<(Order, &Approver), Refusal> {
+    fn signed_order(&self, signed: &SignedOrder, case: &str) -> Result<(Order, &Approver), Refusal> {
         if signed.order.len() > ORDER_BYTES_MAX {
             return Err(Refusal::Malformed("the order is too long".to_owned()));
         }
@@ -330,11 +484,17 @@ impl Gate<'_> {
         if order.tenant != self.tenant || order.case != case {
             return Err(Refusal::Elsewhere(who()));
         }
+        Ok((order, approver))
+    }
+
+    fn order(&self, signed: &SignedOrder, case: &str) -> Result<(Order, &Approver), Refusal> {
+        let (order, approver) = self.signed_order(signed, case)?;
+        let who = || order.approver.clone();
         let lasts_ms = order.expires_at.since_ms(order.signed_at);
-        if order.expires_at.since_ms(self.now) <= 0 || lasts_ms > APPROVAL_MS {
+        if order.expires_at.since_ms(self.at) <= 0 || lasts_ms > APPROVAL_MS {
             return Err(Refusal::Stale(who()));
         }
-        if order.signed_at.since_ms(self.now) > CLOCK_SKEW_MS {
+        if order.signed_at.since_ms(self.at) > CLOCK_SKEW_MS {
             return Err(Refusal::Early(who()));
         }
         if order.nonce.len() < 16 || order.nonce.len() > 64 || !order.nonce.bytes().all(|b| b.is_ascii_alphanumeric()) {

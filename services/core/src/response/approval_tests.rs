@@ -43,7 +43,12 @@ fn proposal(playbook: Playbook) -> String {
         id: "alice".to_owned(),
         created: false,
     };
-    let step = ProposedStep { action: Action::proposed(playbook, target), spelled: json!({}), rehearsed: None };
+    let step = ProposedStep {
+        action: Action::proposed(playbook, target),
+        spelled: json!({}),
+        supplied: BTreeMap::new(),
+        rehearsed: None,
+    };
     let proposal = Proposal {
         tenant: "default".to_owned(),
         case: "c1".to_owned(),
@@ -85,8 +90,18 @@ fn admit_with(
     two_key: bool,
 ) -> Result<Vec<String>, Refusal> {
     let registry = registry();
-    let gate = Gate { tenant: "default", registry: &registry, verify: &Toy, used, now: NOW };
-    gate.admit(text, orders, two_key).map(|approved| approved.approvers().to_vec())
+    gate(&registry, used, NOW).admit(text, orders, &planned(), two_key).map(|approved| approved.approvers().to_vec())
+}
+
+fn gate<'a>(registry: &'a Registry, used: &'a BTreeSet<String>, at: Timestamp) -> Gate<'a> {
+    Gate { tenant: "default", registry, verify: &Toy, used, at }
+}
+
+/// The council planned each step of these tests.
+fn planned() -> Origin {
+    let of = |text: &str| serde_json::from_str::<Proposal>(text).expect("a proposal").steps.remove(0).action;
+    let all = [Playbook::TagUser, Playbook::QuarantineUserSoft, Playbook::QuarantineUserHard, Playbook::ScpQuarantine];
+    Origin { planned: all.iter().map(|playbook| of(&proposal(*playbook))).collect(), askers: BTreeSet::new() }
 }
 
 #[test]
@@ -160,7 +175,7 @@ fn an_order_to_undo_stands_by_itself() {
     let text = proposal(Playbook::QuarantineUserHard);
     let undo = Order { intent: Intent::Undo, ..order(&text, "cyd") };
     let (registry, used) = (registry(), BTreeSet::new());
-    let gate = Gate { tenant: "default", registry: &registry, verify: &Toy, used: &used, now: NOW };
+    let gate = gate(&registry, &used, NOW);
     let taken = gate.command(&signed(&undo), "c1", Intent::Undo).expect("an order");
     assert_eq!(taken.approvers(), ["cyd".to_owned()]);
     assert!(gate.command(&signed(&undo), "c1", Intent::Deny).is_err());
@@ -192,4 +207,72 @@ fn a_registry_has_each_key_and_name_once() {
     assert!(Registry::new(vec![approver("a", &one), approver("a", &two)]).is_err());
     assert!(Registry::new(vec![approver("a", "11")]).is_err());
     assert!(Registry::new(vec![approver(AUTOMATIC, &one)]).is_err());
+    assert!(Registry::new(vec![approver(COUNCIL, &one)]).is_err());
+}
+
+#[test]
+fn who_asks_is_proven_and_cannot_approve() {
+    let text = proposal(Playbook::QuarantineUserHard);
+    let (registry, used) = (registry(), BTreeSet::new());
+    let gate = gate(&registry, &used, NOW);
+    let admit = |text: &str, who: &str, origin: &Origin| {
+        gate.admit(text, &[signed(&order(text, who))], origin, false).map(|approved| approved.approvers().to_vec())
+    };
+    // Nobody planned it: whoever says that the council asks for it made it up.
+    let nothing = Origin::default();
+    assert_eq!(admit(&text, "ann", &nothing), Err(Refusal::Unplanned("quarantine_user_hard")));
+    let other = text.replace("alice", "alicf");
+    assert_eq!(admit(&other, "ann", &planned()), Err(Refusal::Unplanned("quarantine_user_hard")));
+    // A person asks for it, and has not said so.
+    let own = other.replace("\"council\"", "\"ann\"");
+    assert_eq!(admit(&own, "bob", &nothing), Err(Refusal::Unasked("ann".to_owned())));
+    let asks = |text: &str, who: &str| {
+        let asked = signed(&Order { intent: Intent::Propose, ..order(text, who) });
+        gate.ask(&Submitted { proposal: text.to_owned(), signed: asked }, "c1")
+    };
+    assert_eq!(asks(&own, "ann"), Ok("ann".to_owned()));
+    assert_eq!(asks(&own, "bob"), Err(Refusal::Unasked("ann".to_owned())));
+    let asked = Origin { askers: BTreeSet::from(["ann".to_owned()]), ..Origin::default() };
+    assert_eq!(admit(&own, "bob", &asked), Ok(vec!["bob".to_owned()]));
+    assert_eq!(admit(&own, "ann", &asked), Err(Refusal::SelfApproved("ann".to_owned())));
+    // Nor what she asked for under the council's name.
+    let under_another = Origin { askers: asked.askers, ..planned() };
+    assert_eq!(admit(&text, "ann", &under_another), Err(Refusal::SelfApproved("ann".to_owned())));
+    assert_eq!(admit(&text, "bob", &under_another), Ok(vec!["bob".to_owned()]));
+}
+
+#[test]
+fn an_order_is_judged_at_the_time_it_was_stored_and_a_proposal_grows_too_old() {
+    let text = proposal(Playbook::QuarantineUserHard);
+    let (registry, used) = (registry(), BTreeSet::new());
+    let admit = |order: &Order, at| {
+        gate(&registry, &used, at)
+            .admit(&text, &[signed(order)], &planned(), false)
+            .map(|approved| approved.nonces().len())
+    };
+    let at = NOW.plus_ms(PROPOSAL_MS);
+    let late = Order { signed_at: at, expires_at: at.plus_ms(APPROVAL_MS), ..order(&text, "ann") };
+    assert_eq!(admit(&order(&text, "ann"), NOW.plus_ms(APPROVAL_MS - 1)), Ok(1));
+    assert_eq!(admit(&order(&text, "ann"), NOW.plus_ms(APPROVAL_MS)), Err(Refusal::Stale("ann".to_owned())));
+    assert_eq!(admit(&late, at), Ok(1));
+    assert_eq!(admit(&late, at.plus_ms(1)), Err(Refusal::Ancient));
+}
+
+#[test]
+fn an_order_is_received_with_the_proposal_that_it_is_about_and_no_other() {
+    let text = proposal(Playbook::QuarantineUserHard);
+    let (registry, used) = (registry(), BTreeSet::new());
+    let gate = gate(&registry, &used, NOW);
+    let of = |intent, proposal: &str| {
+        let signed = signed(&Order { intent, ..order(&text, "ann") });
+        gate.receive(&Submitted { proposal: proposal.to_owned(), signed }, "c1").map(|order| order.intent)
+    };
+    for intent in [Intent::Propose, Intent::Approve] {
+        assert_eq!(of(intent, &text), Ok(intent));
+        assert_eq!(of(intent, "{}"), Err(Refusal::Changed("ann".to_owned())));
+    }
+    for intent in [Intent::Deny, Intent::Undo, Intent::Renew] {
+        assert_eq!(of(intent, ""), Ok(intent));
+    }
+    assert_eq!(Registry::new(vec![]).map(|none| none.approving(Tier::T1)), Ok(0));
 }

@@ -8,8 +8,10 @@ use super::approval::Verify;
 use super::{digest, unhex};
 use crate::time::Timestamp;
 
-/// Entries between two checkpoints.
+/// Entries after which a checkpoint has to follow, whatever they say.
 pub const CHECKPOINT_EVERY: u64 = 32;
+/// What an entry says at an action's end, whoever wrote it.
+const ENDS: [&str; 2] = ["undone", "failed"];
 const SIGNED_PREFIX: &[u8] = b"trailwarden checkpoint v1\n";
 /// The digest before the first entry.
 pub const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -30,6 +32,9 @@ pub struct Entry {
     /// Key of the action; empty where it is about none.
     pub action: String,
     pub detail: String,
+    /// An action has come to its end, so a checkpoint has to follow.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ends: bool,
     /// Digest of the entry before.
     pub previous: String,
     /// Of a checkpoint: the public key and the signature over `previous`.
@@ -54,6 +59,8 @@ pub struct Note {
     pub case: String,
     pub action: String,
     pub detail: String,
+    /// An action has come to its end.
+    pub ends: bool,
 }
 
 /// Where the log ends.
@@ -78,6 +85,13 @@ pub struct Broken {
 }
 
 impl Entry {
+    /// Whether the next entry has to be a checkpoint: so whoever removes one is found out, and whoever appends after a death
+    /// in between makes up for it.
+    pub fn asks_for_checkpoint(&self) -> bool {
+        let is_end = self.ends || ENDS.contains(&self.what.as_str());
+        self.seal.is_none() && (self.ordinal.is_multiple_of(CHECKPOINT_EVERY) || is_end)
+    }
+
     /// The entry that follows `head`.
     pub fn after(head: &Head, note: &Note, at: Timestamp) -> Self {
         Self::sealed(head, note, None, at)
@@ -90,7 +104,7 @@ impl Entry {
     }
 
     fn sealed(head: &Head, note: &Note, seal: Option<Seal>, at: Timestamp) -> Self {
-        let Note { actor, what, case, action, detail } = note.clone();
+        let Note { actor, what, case, action, detail, ends } = note.clone();
         let mut entry = Self {
             ordinal: head.ordinal + 1,
             at,
@@ -99,6 +113,7 @@ impl Entry {
             case,
             action,
             detail: detail.chars().take(DETAIL_CHARS_MAX).collect(),
+            ends,
             previous: head.digest.clone(),
             seal,
             digest: String::new(),
@@ -152,21 +167,68 @@ pub fn to_seal(head: &Head) -> Vec<u8> {
     [SIGNED_PREFIX, format!("{}\n{}", head.ordinal, head.digest).as_bytes()].concat()
 }
 
+/// What a walk over a whole log found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verified {
+    pub head: Head,
+    pub checkpoints: u64,
+}
+
+/// A walk over a log, entry by entry.
+#[derive(Clone, Debug, Default)]
+pub struct Walk {
+    found: Verified,
+    /// The last entry asks for a checkpoint.
+    is_owed: bool,
+}
+
+const UNSEALED: &str = "a checkpoint is missing: one has to follow the entry before, and this is none";
+
+impl Walk {
+    /// # Errors
+    /// What does not hold of the entry, or of the place that it stands at.
+    pub fn step(&mut self, entry: &Entry, trusted: &[String], verify: &dyn Verify) -> Result<(), Broken> {
+        entry.check(&self.found.head, trusted, verify)?;
+        if self.is_owed && entry.seal.is_none() {
+            return Err(Broken { ordinal: entry.ordinal, why: UNSEALED });
+        }
+        self.is_owed = entry.asks_for_checkpoint();
+        self.found.head = entry.head();
+        self.found.checkpoints += u64::from(entry.seal.is_some());
+        Ok(())
+    }
+
+    /// How far it has come.
+    pub fn head(&self) -> &Head {
+        &self.found.head
+    }
+
+    /// # Errors
+    /// When the log ends where a checkpoint has to follow: its end was cut off, or whoever wrote it died at that moment and
+    /// nobody has written since.
+    pub fn end(self) -> Result<Verified, Broken> {
+        let why = "a checkpoint is missing: the log ends before it (an executor that writes puts it there)";
+        match self.is_owed {
+            true => Err(Broken { ordinal: self.found.head.ordinal + 1, why }),
+            false => Ok(self.found),
+        }
+    }
+}
+
 /// Walks a whole log.
 ///
 /// # Errors
-/// The first broken link.
+/// The first broken link, or the first checkpoint that is missing.
 pub fn verify<'a>(
     entries: impl IntoIterator<Item = &'a Entry>,
     trusted: &[String],
     verify: &dyn Verify,
-) -> Result<Head, Broken> {
-    let mut head = Head::default();
+) -> Result<Verified, Broken> {
+    let mut walk = Walk::default();
     for entry in entries {
-        entry.check(&head, trusted, verify)?;
-        head = entry.head();
+        walk.step(entry, trusted, verify)?;
     }
-    Ok(head)
+    walk.end()
 }
 
 #[cfg(test)]
@@ -202,7 +264,7 @@ mod tests {
 
     fn check(entries: &[Entry]) -> Result<u64, u64> {
         let trusted = [super::super::hex(&[7; 32])];
-        verify(entries, &trusted, &Toy).map(|head| head.ordinal).map_err(|broken| broken.ordinal)
+        verify(entries, &trusted, &Toy).map(|found| found.head.ordinal).map_err(|broken| broken.ordinal)
     }
 
     #[test]
@@ -236,5 +298,59 @@ mod tests {
         }
         forged[3].digest = forged[3].own_digest();
         assert_eq!(check(&forged), Err(4));
+    }
+
+    fn sealed(head: &Head) -> Entry {
+        let key = vec![7; 32];
+        let signature = super::super::hex(&[key.clone(), to_seal(head)].concat());
+        Entry::checkpoint(head, Seal { public_key: super::super::hex(&key), signature }, T0)
+    }
+
+    /// A log as it is written: with a checkpoint wherever one has to follow.
+    fn long_log(entries: u64) -> Vec<Entry> {
+        let (mut log, mut head) = (Vec::<Entry>::new(), Head::default());
+        while head.ordinal < entries {
+            let note = |what: &str, ends| Note { what: what.to_owned(), ends, ..Note::default() };
+            let entry = match log.last() {
+                Some(last) if last.asks_for_checkpoint() => sealed(&head),
+                _ if head.ordinal == 9 => Entry::after(&head, &note("undone", false), T0),
+                _ if head.ordinal == 19 => Entry::after(&head, &note("verified", true), T0),
+                _ => Entry::after(&head, &note("applied", false), T0),
+            };
+            head = entry.head();
+            log.push(entry);
+        }
+        log
+    }
+
+    /// The same entries in a chain that holds, without those at some places.
+    fn without(log: &[Entry], left_out: impl Fn(&Entry) -> bool) -> Vec<Entry> {
+        let (mut chain, mut head) = (Vec::new(), Head::default());
+        for entry in log.iter().filter(|entry| !left_out(entry)) {
+            let Entry { actor, what, case, action, detail, ends, .. } = entry.clone();
+            let note = Note { actor, what, case, action, detail, ends };
+            let again = if entry.seal.is_some() { sealed(&head) } else { Entry::after(&head, &note, T0) };
+            head = again.head();
+            chain.push(again);
+        }
+        chain
+    }
+
+    #[test]
+    fn a_checkpoint_that_is_missing_is_named() {
+        let log = long_log(100);
+        assert_eq!(check(&log), Ok(100));
+        let places: Vec<u64> = log.iter().filter(|entry| entry.seal.is_some()).map(|entry| entry.ordinal).collect();
+        assert_eq!(places, [11, 21, 33, 65, 97]);
+        for place in &places {
+            assert_eq!(check(&without(&log, |entry| entry.ordinal == *place)), Err(*place));
+        }
+        // Whoever makes the whole chain anew, and has no key, is found out at the first place that asks for one.
+        let bare: Vec<Entry> =
+            without(&log, |entry| entry.seal.is_some() || ["undone", "verified"].contains(&entry.what.as_str()));
+        assert_eq!(check(&bare), Err(33));
+        // The end is cut off right before a checkpoint.
+        assert_eq!(check(&log[..10]), Err(11));
+        assert_eq!(check(&log[..11]), Ok(11));
     }
 }

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::hold::Joined;
 use crate::time::{MINUTE_MS, SECOND_MS, Timestamp};
 
 /// When what was applied is read back, after the applying. IAM shows a change after 3 to 4 s, and attackers race it.
@@ -49,6 +50,8 @@ pub enum Outcome {
 pub enum Work {
     /// Read the prior state, look whether the step stands already, and check that the inverse can be made of it.
     Capture,
+    /// Say that the effect is wanted, to all that want the same ([`super::hold`]); nothing is applied before.
+    Join,
     /// Nobody knows whether it was applied: read.
     Inspect,
     Apply,
@@ -65,10 +68,13 @@ pub enum Event {
     Captured {
         already: bool,
     },
+    Joined(Joined),
     Applied,
     /// Of [`Work::Inspect`] and [`Work::ReadBack`].
     Stands(bool),
     UndoApplied,
+    /// Of [`Work::Undo`] and [`Work::CheckUndone`]: others hold the effect still, so it stays.
+    Released(String),
     /// Of [`Work::CheckUndone`].
     IsBack(bool),
     /// The work failed; what it did before it failed may stand.
@@ -126,7 +132,28 @@ pub struct Life {
     pub lease_until: Option<Timestamp>,
     /// Whether the other way is taken.
     pub by_alternative: bool,
+    /// What was captured showed that the step stood.
+    #[serde(default)]
+    already: bool,
+    /// It has joined those that hold the effect, and has to leave them.
+    #[serde(default)]
+    held: bool,
+    /// The effect stands by nobody of ours: it is watched and never undone. Then this is the lease it would have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    foreign: Option<Foreign>,
+    /// Who asked for it to be undone while it was joining.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unwanted_by: Option<String>,
+    /// It has left what others hold still.
+    #[serde(default)]
+    released: bool,
     pub evidence: Vec<Evidence>,
+}
+
+/// What stands by nobody of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Foreign {
+    lease_until: Option<Timestamp>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -168,8 +195,28 @@ impl Life {
             verified_at: now,
             lease_until: nature.reversible.then_some(lease_until),
             by_alternative: false,
+            already: false,
+            held: false,
+            foreign: None,
+            unwanted_by: None,
+            released: false,
             evidence: Vec::new(),
         }
+    }
+
+    /// Whether it is among those that hold the effect, as far as is stored: it leaves them before it undoes anything.
+    pub fn is_held(&self) -> bool {
+        self.held
+    }
+
+    /// Whether what it captured showed that the step stood.
+    pub fn stood_already(&self) -> bool {
+        self.already
+    }
+
+    /// Whether it ended with its effect standing, since others hold that still.
+    pub fn is_released(&self) -> bool {
+        self.released
     }
 
     /// How it stands; `None` while that is open.
@@ -204,7 +251,8 @@ impl Life {
 
     /// Whether undoing it can be asked for.
     pub fn can_be_undone(&self) -> bool {
-        self.phase != Phase::Done && (self.nature.reversible || self.phase == Phase::Work(Work::Capture))
+        let is_nothing_ours = self.phase == Phase::Work(Work::Capture) || self.foreign.is_some();
+        self.phase != Phase::Done && (self.nature.reversible || is_nothing_ours)
     }
 
     /// To be called when the work of [`Self::due`] begins, before the life is stored: a lease that ends turns to undoing.
@@ -230,6 +278,7 @@ impl Life {
             (_, Event::UndoAsked(by)) => return self.undo_asked(&by, now),
             (_, Event::Renewed { until }) => return self.renew(until, now),
             (Phase::Work(Work::Capture), Event::Captured { already }) => self.captured(already, now),
+            (Phase::Work(Work::Join), Event::Joined(joined)) => self.joined(joined, now),
             (Phase::Work(Work::Apply), Event::Applied) | (Phase::Work(Work::Inspect), Event::Stands(true)) => {
                 self.applied(now);
             }
@@ -241,7 +290,15 @@ impl Life {
             }
             (Phase::ReadBack(nth), Event::Stands(stands)) => self.read_back(nth, stands, now),
             (Phase::Watch, Event::Stands(true)) => self.watched(now),
-            (Phase::Watch, Event::Stands(false)) => self.apply_again(now),
+            (Phase::Watch, Event::Stands(false)) => match self.foreign {
+                Some(foreign) => self.vanished(foreign, now),
+                None => self.apply_again(now),
+            },
+            (Phase::Undoing { ends, .. }, Event::Released(why)) => {
+                self.note(now, why);
+                self.released = true;
+                self.end(ends);
+            }
             (Phase::Undoing { work: Work::Undo, ends }, Event::UndoApplied) => {
                 let tries = self.tries;
                 self.go(Phase::Undoing { work: Work::CheckUndone, ends }, now);
@@ -297,18 +354,64 @@ impl Life {
     }
 
     fn captured(&mut self, already: bool, now: Timestamp) {
-        if already {
-            self.note(now, "it stood already: nothing is applied, and nothing will be undone");
-            (self.verified_at, self.lease_until) = (now, None);
-            self.end(State::Verified);
-        } else {
+        self.already = already;
+        if !already {
             self.note(now, "the prior state is kept, and the inverse can be made of it");
-            self.go(Phase::Work(Work::Apply), now);
+        }
+        match (self.nature.reversible, already) {
+            (true, _) => self.go(Phase::Work(Work::Join), now),
+            (false, true) => self.watch_foreign(now),
+            (false, false) => self.go(Phase::Work(Work::Apply), now),
+        }
+    }
+
+    fn joined(&mut self, joined: Joined, now: Timestamp) {
+        self.held = joined == Joined::Held;
+        match (joined, self.unwanted_by.take()) {
+            (Joined::Held, Some(_)) => self.undo(State::Undone, now),
+            (Joined::Held, None) if self.already => {
+                self.note(now, "a step of another case put it there: both hold it, and the last of them takes it back");
+                self.stands_from(now);
+            }
+            (Joined::Held, None) => self.go(Phase::Work(Work::Apply), now),
+            (Joined::Foreign, Some(_)) => self.end(State::Undone),
+            (Joined::Foreign, None) => self.watch_foreign(now),
+            (Joined::Full, _) => {
+                self.note(now, "nothing was applied: too many steps hold the same effect");
+                self.end(State::Failed);
+            }
+        }
+    }
+
+    /// Watches what nobody of ours put there.
+    fn watch_foreign(&mut self, now: Timestamp) {
+        self.note(now, "it stood already, and no step of ours put it there: it is watched, and will not be undone");
+        self.foreign = Some(Foreign { lease_until: self.lease_until.take() });
+        (self.state, self.verified_at) = (State::Verified, now);
+        self.go(Phase::Watch, now.plus_ms(WATCH_EVERY_MS));
+    }
+
+    /// What others had put there is gone: the step is wanted still, so from here on it is ours.
+    fn vanished(&mut self, foreign: Foreign, now: Timestamp) {
+        if foreign.lease_until.is_some_and(|end| end <= now) {
+            self.note(now, "it is gone, and the time that it was wanted for is over");
+            self.phase = Phase::Done;
+        } else if self.reapplied < REAPPLIES_MAX {
+            self.reapplied += 1;
+            self.note(now, "whoever had put it there took it away: it is captured anew and applied");
+            (self.foreign, self.lease_until, self.state) = (None, foreign.lease_until, State::Intent);
+            self.go(Phase::Work(Work::Capture), now);
+        } else {
+            self.give_up("it does not stay: somebody takes it away each time", now);
         }
     }
 
     fn applied(&mut self, now: Timestamp) {
         self.note(now, "applied");
+        self.stands_from(now);
+    }
+
+    fn stands_from(&mut self, now: Timestamp) {
         (self.state, self.applied_at) = (State::Applied, now);
         self.go(Phase::ReadBack(0), now);
     }
@@ -357,7 +460,7 @@ impl Life {
     /// Fails; what may stand of it is taken back first.
     fn give_up(&mut self, why: &str, now: Timestamp) {
         self.note(now, why);
-        if self.nature.reversible {
+        if self.nature.reversible && self.foreign.is_none() {
             self.undo(State::Failed, now);
         } else {
             self.end(State::Failed);
@@ -369,8 +472,17 @@ impl Life {
             return Err(Misfit::Irreversible);
         }
         match self.phase {
-            Phase::Work(Work::Capture) => {
+            Phase::Work(Work::Capture) if !self.by_alternative => {
                 self.note(now, format!("stopped by {by} before anything was applied"));
+                self.end(State::Undone);
+            }
+            // Whether it is among those that hold the effect is only known once it has joined them.
+            Phase::Work(Work::Join) => {
+                self.note(now, format!("{by} asks for it to be undone"));
+                self.unwanted_by = Some(by.to_owned());
+            }
+            Phase::Watch if self.foreign.is_some() => {
+                self.note(now, format!("{by} wants it no more; nothing of it is ours to take back"));
                 self.end(State::Undone);
             }
             // It is on its way, and ends as it was going to.
@@ -422,14 +534,15 @@ impl Life {
                 self.note(now, format!("whether it still stands cannot be seen: {why}"));
                 self.watched(now);
             }
-            (Phase::Work(Work::Capture), _) => {
+            (Phase::Work(Work::Capture), _) if !self.by_alternative => {
                 self.note(now, format!("nothing was applied: {why}"));
                 self.end(State::Failed);
             }
             (Phase::Work(Work::Apply), Fault::Conflict) if self.nature.alternative && !self.by_alternative => {
+                // Its effect is another, which may stand already.
                 self.note(now, format!("refused ({why}): the other way is taken"));
-                self.by_alternative = true;
-                self.go(Phase::Work(Work::Apply), now);
+                (self.by_alternative, self.held) = (true, false);
+                self.go(Phase::Work(Work::Capture), now);
             }
             (_, Fault::Gone) => {
                 self.note(now, format!("the target is gone: {why}"));

@@ -19,7 +19,9 @@ fn lived(mut life: Life, events: &[Event]) -> Life {
     life
 }
 
-const APPLIED: [Event; 2] = [Event::Captured { already: false }, Event::Applied];
+const JOINED: Event = Event::Joined(Joined::Held);
+const APPLIED: [Event; 3] = [Event::Captured { already: false }, JOINED, Event::Applied];
+const APPLIED_FOR_GOOD: [Event; 2] = [Event::Captured { already: false }, Event::Applied];
 const SEEN: Event = Event::Stands(true);
 
 #[test]
@@ -44,15 +46,54 @@ fn it_is_read_back_at_once_after_ten_and_after_sixty_seconds() {
 
 #[test]
 fn what_cannot_be_undone_ends_when_it_was_watched() {
-    let life = lived(life(false), &APPLIED);
+    let life = lived(life(false), &APPLIED_FOR_GOOD);
     let life = lived(life, &vec![SEEN; 9]);
     assert_eq!((life.outcome(), life.due()), (Some(Outcome::DoneVerified), None));
 }
 
 #[test]
-fn what_stood_before_is_neither_applied_nor_undone() {
-    let life = lived(life(true), &[Event::Captured { already: true }]);
-    assert_eq!((life.outcome(), life.due()), (Some(Outcome::DoneVerified), None));
+fn what_stood_by_others_hand_is_watched_and_not_undone() {
+    let stood = [Event::Captured { already: true }, Event::Joined(Joined::Foreign)];
+    for watched in [lived(life(true), &stood), lived(life(false), &stood[..1])] {
+        assert_eq!((watched.state, watched.lease_until, watched.is_held()), (State::Verified, None, false));
+        let life = lived(watched.clone(), &[SEEN, SEEN, SEEN, SEEN, SEEN, SEEN]);
+        assert_eq!((life.outcome(), life.due()), (Some(Outcome::DoneVerified), None));
+        // Who asks for it to be undone has it watched no more.
+        let mut unwanted = watched;
+        unwanted.handle(Event::UndoAsked("ann".to_owned()), T0).expect("nothing is ours");
+        assert_eq!((unwanted.outcome(), unwanted.due()), (Some(Outcome::Undone), None));
+    }
+    // Taken away while it is watched, it becomes ours, with a lease.
+    let ours = lived(life(true), &[&stood[..], &[SEEN, Event::Stands(false)], &APPLIED].concat());
+    assert_eq!((ours.state, ours.lease_until), (State::Applied, Some(T0.plus_ms(HOUR_MS))));
+    let mut gone = lived(life(true), &stood);
+    gone.handle(Event::Failed(Fault::Gone, "x".to_owned()), T0).expect("what was asked for");
+    assert_eq!((gone.outcome(), gone.due()), (Some(Outcome::Failed), None));
+}
+
+#[test]
+fn what_another_case_put_there_is_held_watched_and_left() {
+    let stood = [Event::Captured { already: true }, JOINED];
+    let life = lived(life(true), &[&stood[..], &vec![SEEN; 9]].concat());
+    assert_eq!((life.state, life.due()), (State::Verified, Some((T0.plus_ms(HOUR_MS), Work::Undo))));
+    let left = lived(life, &[Event::Released("held by another".to_owned())]);
+    assert_eq!((left.outcome(), left.due(), left.is_released()), (Some(Outcome::Undone), None, true));
+}
+
+#[test]
+fn an_undo_that_comes_while_it_joins_waits_for_what_comes_of_that() {
+    for (already, joined, expect) in [
+        (false, Joined::Held, Some(Work::Undo)),
+        (true, Joined::Held, Some(Work::Undo)),
+        (true, Joined::Foreign, None),
+        (false, Joined::Full, None),
+    ] {
+        let mut life = lived(life(true), &[Event::Captured { already }]);
+        life.handle(Event::UndoAsked("ann".to_owned()), T0).expect("it can be undone");
+        assert_eq!(life.due().map(|(_, work)| work), Some(Work::Join));
+        let life = lived(life, &[Event::Joined(joined)]);
+        assert_eq!(life.due().map(|(_, work)| work), expect, "{joined:?}");
+    }
 }
 
 #[test]
@@ -69,7 +110,7 @@ fn what_somebody_takes_away_is_applied_again_and_then_given_up() {
 
 #[test]
 fn after_a_crash_aws_is_read_first() {
-    let mut life = lived(life(true), &APPLIED[..1]);
+    let mut life = lived(life(true), &APPLIED[..2]);
     life.handle(Event::Taken, T0).expect("taken");
     assert_eq!(life.due(), Some((T0, Work::Inspect)));
     let stood = lived(life.clone(), &[SEEN]);
@@ -85,16 +126,18 @@ fn after_a_crash_aws_is_read_first() {
 fn a_conflict_takes_the_other_way_once() {
     let nature = Nature { reversible: true, alternative: true };
     let conflict = Event::Failed(Fault::Conflict, "LimitExceeded".to_owned());
-    let life = lived(Life::new(nature, T0, T0), &[APPLIED[0].clone(), conflict.clone()]);
-    assert!(life.by_alternative);
-    assert_eq!(life.due(), Some((T0, Work::Apply)));
-    assert_eq!(lived(life, &[conflict]).due(), Some((T0, Work::Undo)));
+    let joined = [APPLIED[0].clone(), JOINED];
+    let life = lived(Life::new(nature, T0, T0), &[&joined[..], std::slice::from_ref(&conflict)].concat());
+    assert!(life.by_alternative && !life.is_held());
+    // Whether its effect stands already is another question.
+    assert_eq!(life.due(), Some((T0, Work::Capture)));
+    assert_eq!(lived(life, &[&joined[..], &[conflict]].concat()).due(), Some((T0, Work::Undo)));
 }
 
 #[test]
 fn a_vanished_target_a_denial_and_a_long_outage_end() {
     let fail = |fault| Event::Failed(fault, "x".to_owned());
-    let gone = lived(life(true), &[APPLIED[0].clone(), fail(Fault::Gone), fail(Fault::Gone)]);
+    let gone = lived(life(true), &[APPLIED[0].clone(), JOINED, fail(Fault::Gone), fail(Fault::Gone)]);
     assert_eq!(gone.outcome(), Some(Outcome::Failed));
     assert_eq!(lived(life(true), &[fail(Fault::Final)]).outcome(), Some(Outcome::Failed));
     let mut outage = life(true);
@@ -120,13 +163,14 @@ fn an_outage_while_it_is_watched_takes_nothing_back() {
 /// Applying that never gets an answer, while reading works.
 #[test]
 fn applying_is_not_tried_for_ever() {
-    let mut life = lived(life(true), &APPLIED[..1]);
+    let mut life = lived(life(true), &APPLIED[..2]);
     let mut applied = 0;
     while let Some((at, work)) = life.due() {
         let event = match work {
             Work::Apply => Event::Failed(Fault::Transient, "500".to_owned()),
             Work::Undo => Event::UndoApplied,
             Work::CheckUndone => Event::IsBack(true),
+            Work::Join => JOINED,
             _ => Event::Stands(false),
         };
         applied += u32::from(work == Work::Apply);
@@ -146,7 +190,7 @@ fn misfits_change_nothing() {
     let mut ended = lived(fresh, &[Event::UndoAsked("ann".to_owned())]);
     assert_eq!(ended.outcome(), Some(Outcome::Undone));
     assert_eq!(ended.handle(Event::Taken, T0), Err(Misfit::Ended));
-    let mut applied = lived(life(false), &APPLIED);
+    let mut applied = lived(life(false), &APPLIED_FOR_GOOD);
     assert_eq!(applied.handle(Event::UndoAsked("ann".to_owned()), T0), Err(Misfit::Irreversible));
 }
 
@@ -201,6 +245,7 @@ impl World {
                 self.captured = true;
                 Event::Captured { already: false }
             }
+            Work::Join => Event::Joined(Joined::Held),
             Work::Apply => {
                 self.twice += u32::from(self.stands);
                 self.stands = true;

@@ -5,9 +5,11 @@
 
 pub mod approval;
 pub mod audit;
+pub mod hold;
 pub mod iam;
 pub mod life;
 pub mod limits;
+pub mod refusals;
 pub mod rehearsal;
 
 use sha2::{Digest as _, Sha256};
