@@ -30,7 +30,7 @@ use trailwarden_runtime::failpoint;
 
 use crate::Error;
 use crate::epochs::hexadecimal;
-use crate::lane::{Bounds, IN_FLIGHT_MAX, Surroundings};
+use crate::lane::{Bounds, IN_FLIGHT_MAX, Surroundings, WRITES_AT_ONCE};
 use crate::page::{FOLDERS_MAX, Pages};
 use crate::table::{self, Table};
 use journal::{Entry, Journal, Place};
@@ -42,8 +42,7 @@ pub(crate) use known::IDS_MAX;
 const HELD_MAX: usize = IN_FLIGHT_MAX / 2;
 /// Held payloads, compressed, that end a flush.
 const HELD_BYTES_MAX: usize = 32 << 20;
-/// Files that are written, and messages that are acknowledged, at the same time.
-const WRITES_AT_ONCE: usize = 4;
+/// Messages that are acknowledged at the same time.
 const ACKS_AT_ONCE: usize = 64;
 /// Flushes after which the epoch of history is kept while more come; it is also kept when nothing is held.
 const KEEP_EVERY: u64 = 16;
@@ -332,6 +331,8 @@ impl History {
     }
 
     async fn write(&self, pages: Pages, name: &str) -> Result<(), Error> {
+        // Nobody closes it.
+        let _turn = self.around.writing.acquire().await;
         let writes = pages.finish().into_iter().map(|page| {
             let objects = Arc::clone(&self.around.objects);
             let path = Path::from(format!("{}/{name}", page.folder));

@@ -9,6 +9,7 @@ use datafusion::object_store::path::Path;
 use datafusion::object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use futures::{StreamExt, TryStreamExt};
 use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use trailwarden_bus::{Bus, DeadLetter, Delivery, Sequence, Stored, Subject};
 use trailwarden_runtime::failpoint;
@@ -28,8 +29,8 @@ const HELD_MAX: usize = IN_FLIGHT_MAX / 2;
 const HELD_BYTES_MAX: usize = 16 << 20;
 /// Rows made of them that end a flush.
 const ROWS_BYTES_MAX: usize = 24 << 20;
-/// Files that are written at the same time.
-const WRITES_AT_ONCE: usize = 4;
+/// Files of a flush that are written at the same time.
+pub(crate) const WRITES_AT_ONCE: usize = 4;
 /// Messages of one partition that are read at a time to fill a gap.
 const READ_AT_ONCE: usize = 16;
 /// Acknowledgements on their way at the same time.
@@ -66,6 +67,8 @@ pub(crate) struct Surroundings {
     pub(crate) bus: Arc<dyn Bus>,
     pub(crate) objects: Arc<dyn ObjectStore>,
     pub(crate) metrics: Metrics,
+    /// Whose turn it is to write: what one flush takes beside its rows shall not come on top of what another takes.
+    pub(crate) writing: Arc<Semaphore>,
 }
 
 /// One stream on its way into its table.
@@ -77,6 +80,7 @@ pub(crate) struct Lane {
     bus: Arc<dyn Bus>,
     objects: Arc<dyn ObjectStore>,
     metrics: Metrics,
+    writing: Arc<Semaphore>,
     chain: Chain,
     bounds: Bounds,
     position: Position,
@@ -98,7 +102,7 @@ impl Lane {
         table: Table,
         tenant: &str,
         partitions: u16,
-        Surroundings { bus, objects, metrics }: Surroundings,
+        Surroundings { bus, objects, metrics, writing }: Surroundings,
         bounds: Bounds,
         fold: Option<Fold>,
     ) -> Result<Self, Error> {
@@ -111,6 +115,7 @@ impl Lane {
             bus,
             objects,
             metrics,
+            writing,
             chain,
             bounds,
             position,
@@ -330,6 +335,8 @@ impl Lane {
 
     /// Makes what is held durable, and remembers that it is.
     async fn write(&mut self, end: Sequence) -> Result<(), Error> {
+        // Nobody closes it; without a turn it would only be less orderly.
+        let turn = self.writing.clone().acquire_owned().await;
         let pages = std::mem::replace(&mut self.pages, Pages::new(self.table));
         let rows = pages.rows();
         let name = self.file_name(end);
@@ -348,6 +355,7 @@ impl Lane {
             }
         });
         let sizes: Vec<usize> = futures::stream::iter(writes).buffer_unordered(WRITES_AT_ONCE).try_collect().await?;
+        drop(turn);
         failpoint::hit("archive.written");
         let stored_at_ms = self.held.iter().map(|held| held.origin.stored_at.as_millis()).max();
         let position = Position {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use datafusion::object_store::ObjectStore;
 use futures::future::BoxFuture;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use trailwarden_bus::{Bus, Consumer, Subscription};
 use trailwarden_core::baseline::{Epoch, Limits};
@@ -80,7 +81,8 @@ pub fn consumers(tenant: &str) -> [Consumer; 3] {
 pub fn run(config: Config, deps: Deps, shutdown: CancellationToken) -> BoxFuture<'static, Result<(), Error>> {
     // Boxed here, or the writers' half would be compiled again in the crate that awaits it.
     let learned = Arc::new(Learned::new(None));
-    Box::pin(Service { config, deps, shutdown, joined: AtomicUsize::new(0), learned }.run())
+    let writing = Arc::new(Semaphore::new(1));
+    Box::pin(Service { config, deps, shutdown, joined: AtomicUsize::new(0), learned, writing }.run())
 }
 
 struct Service {
@@ -90,6 +92,7 @@ struct Service {
     /// Tables that are joined to their streams.
     joined: AtomicUsize,
     learned: Arc<Learned>,
+    writing: Arc<Semaphore>,
 }
 
 impl Service {
@@ -203,7 +206,8 @@ impl Service {
         let consumer = consumer(Table::History, tenant, *flush_after);
         let bounds = Bounds { events_max: *flush_events_max, after: *flush_after, gap_patience: Duration::ZERO };
         let (bus, objects) = (Arc::clone(&self.deps.bus), Arc::clone(&self.deps.objects));
-        let around = Surroundings { bus, objects, metrics: self.deps.metrics.clone() };
+        let around =
+            Surroundings { bus, objects, metrics: self.deps.metrics.clone(), writing: Arc::clone(&self.writing) };
         let history = History::open(around, bounds, *baseline, Arc::clone(&self.learned), IDS_MAX).await?;
         Ok((history, self.deps.bus.subscribe(&consumer).await?))
     }
@@ -222,7 +226,8 @@ impl Service {
         };
         let (bus, objects) = (Arc::clone(&self.deps.bus), Arc::clone(&self.deps.objects));
         let metrics = self.deps.metrics.clone();
-        let lane = Lane::open(table, tenant, *partitions, Surroundings { bus, objects, metrics }, bounds, fold).await?;
+        let around = Surroundings { bus, objects, metrics, writing: Arc::clone(&self.writing) };
+        let lane = Lane::open(table, tenant, *partitions, around, bounds, fold).await?;
         Ok((lane, self.deps.bus.subscribe(&consumer).await?))
     }
 

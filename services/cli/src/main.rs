@@ -24,6 +24,11 @@ use trailwarden_core::level::Verdict;
 use trailwarden_core::negotiation::Bounds;
 use trailwarden_core::time::Timestamp;
 
+/// The system's allocator keeps what was freed in as many arenas as there were threads, so that a role which writes a large
+/// file now and then holds ever more of what it no longer needs.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Finds malicious abuse of legitimate APIs in AWS CloudTrail, explains it, and proposes a reversible response.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true, arg_required_else_help = true)]

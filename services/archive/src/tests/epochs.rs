@@ -55,7 +55,7 @@ impl Running {
 }
 
 fn epochs(bus: &Arc<Memory>, objects: &Arc<dyn ObjectStore>) -> Epochs {
-    let Surroundings { bus, objects, metrics } = surroundings(bus, objects);
+    let Surroundings { bus, objects, metrics, .. } = surroundings(bus, objects);
     let history = watch::channel(Some(Arc::new(Epoch::new(Limits::default())))).1;
     Epochs { objects, bus, tenant: TENANT.to_owned(), metrics, history }
 }

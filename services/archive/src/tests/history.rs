@@ -247,7 +247,7 @@ async fn poison_goes_to_the_dead_letters_and_the_rest_goes_on() {
 async fn history_lies_under_the_epochs_that_are_told_and_never_in_the_fold() {
     let (bus, objects) = (sent().await, memory());
     let (sender, receiver) = learned();
-    let Surroundings { bus: on, objects: store, metrics } = surroundings(&bus, &objects);
+    let Surroundings { bus: on, objects: store, metrics, .. } = surroundings(&bus, &objects);
     let epochs = Epochs { objects: store, bus: on, tenant: TENANT.to_owned(), metrics, history: receiver };
     let announced = Subject::whole(Stream::Epoch, TENANT);
     let told = async || {

@@ -14,6 +14,7 @@ use datafusion::object_store::{
 };
 use futures::TryStreamExt;
 use futures::stream::BoxStream;
+use tokio::sync::Semaphore;
 use trailwarden_bus::{Bus, Consumer, Layout, Memory, Outgoing, Stream, Subject, Subscription};
 use trailwarden_core::feature::Feature;
 use trailwarden_core::time::{HOUR_MS, MINUTE_MS, Timestamp};
@@ -106,7 +107,7 @@ pub(super) fn bounds(events_max: usize) -> Bounds {
 
 pub(super) fn surroundings(bus: &Arc<Memory>, objects: &Arc<dyn ObjectStore>) -> Surroundings {
     let (bus, metrics) = (Arc::clone(bus) as Arc<dyn Bus>, Metrics::nowhere());
-    Surroundings { bus, objects: Arc::clone(objects), metrics }
+    Surroundings { bus, objects: Arc::clone(objects), metrics, writing: Arc::new(Semaphore::new(1)) }
 }
 
 pub(super) async fn lane(

@@ -1,6 +1,7 @@
-//! Baseline epochs as they are announced: loaded by name, the latest few kept.
+//! Baseline epochs as they are announced: loaded by name, the latest kept, others for as long as somebody works with them.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,8 +12,8 @@ use trailwarden_core::baseline::{Epoch, Limits};
 use trailwarden_runtime::event::EpochStep;
 use trailwarden_runtime::metrics::Metrics;
 
-/// Decoded epochs that are kept: the latest, the one before that partitions still rest on, and those of a rebuild.
-const HELD_MAX: usize = 4;
+/// Epochs whose hours are remembered; some of them are still held by somebody.
+const READ_MAX: usize = 64;
 /// Bytes of a name; longer ones are not ours.
 const NAME_BYTES_MAX: usize = 128;
 /// How often is asked for a new one; they come once an hour.
@@ -35,11 +36,20 @@ pub struct Epochs {
     metrics: Metrics,
 }
 
+/// An epoch of an organisation takes megabytes, and partitions move to a new one with their next batch. So only the latest
+/// is held here; whoever rebuilds holds the one that it is at.
 #[derive(Default)]
 struct Held {
     latest: Option<Named>,
-    /// Used last comes last.
-    recent: Vec<Named>,
+    /// Read last comes last.
+    read: VecDeque<Read>,
+}
+
+/// What is remembered of an epoch that was read.
+struct Read {
+    name: String,
+    hour: i64,
+    epoch: Weak<Epoch>,
 }
 
 impl Epochs {
@@ -93,8 +103,14 @@ impl Epochs {
     /// # Errors
     /// When the bus does not answer.
     pub async fn next_after(&self, pinned: &str) -> Result<Named, Error> {
-        let latest = self.lock().latest.clone();
-        if let Some(latest) = latest.as_ref().filter(|latest| latest.name == pinned) {
+        let (latest, pinned_hour) = {
+            let held = self.lock();
+            let read = held.read.iter().find(|read| read.name == pinned);
+            (held.latest.clone(), read.map(|read| read.hour))
+        };
+        if let Some(latest) = &latest
+            && (latest.name == pinned || pinned_hour.is_some_and(|hour| hour <= latest.epoch.hour()))
+        {
             return Ok(latest.clone());
         }
         let pinned = self.load(pinned).await?;
@@ -119,13 +135,9 @@ impl Epochs {
         if name.is_empty() {
             return Ok(Some(self.empty.clone()));
         }
-        {
-            let mut held = self.lock();
-            if let Some(place) = held.recent.iter().position(|named| named.name == name) {
-                let named = held.recent.remove(place);
-                held.recent.push(named.clone());
-                return Ok(Some(named));
-            }
+        let alive = self.lock().read.iter().find(|read| read.name == name).and_then(|read| read.epoch.upgrade());
+        if let Some(epoch) = alive {
+            return Ok(Some(Named { name: name.to_owned(), epoch }));
         }
         let Some(content) = self.bus.object(name).await? else {
             tracing::error!(epoch = name, "an epoch is missing");
@@ -146,10 +158,12 @@ impl Epochs {
         };
         let named = Named { name: name.to_owned(), epoch: Arc::new(epoch) };
         let mut held = self.lock();
-        if held.recent.len() >= HELD_MAX {
-            held.recent.remove(0);
+        held.read.retain(|read| read.name != name);
+        if held.read.len() >= READ_MAX {
+            held.read.pop_front();
         }
-        held.recent.push(named.clone());
+        let epoch = Arc::downgrade(&named.epoch);
+        held.read.push_back(Read { name: named.name.clone(), hour: named.epoch.hour(), epoch });
         Ok(Some(named))
     }
 
@@ -164,4 +178,67 @@ fn decode(name: &str, content: &Bytes) -> Result<Epoch, String> {
         return Err("its name is not that of its content".to_owned());
     }
     Epoch::from_bytes(content).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use trailwarden_bus::{Layout, Memory, Outgoing};
+    use trailwarden_core::time::Timestamp;
+    use trailwarden_runtime::telemetry::quiet;
+
+    use super::*;
+
+    async fn announce(bus: &Memory, hour: i64) -> String {
+        let mut baseline = trailwarden_core::baseline::Baseline::new(Limits::default());
+        baseline.advance(Timestamp::from_millis(hour * trailwarden_core::time::HOUR_MS));
+        let content = Bytes::from(baseline.epoch().to_bytes());
+        let digest: String = Sha256::digest(&content).iter().map(|byte| format!("{byte:02x}")).collect();
+        let name = format!("epoch/{digest}");
+        bus.put_object(&name, content).await.unwrap();
+        let outgoing = Outgoing { payload: name.clone().into(), ..Outgoing::default() };
+        bus.publish(&Subject::whole(Stream::Epoch, "t"), outgoing).await.unwrap();
+        name
+    }
+
+    #[tokio::test]
+    async fn an_epoch_stays_for_as_long_as_somebody_works_with_it() {
+        let bus = Memory::default();
+        bus.set_up(&Layout::single("t", 1)).await.unwrap();
+        let telemetry = quiet("featurizer").unwrap();
+        let epochs = Epochs::new(Arc::new(bus.clone()), "t", Limits::default(), telemetry.metrics().clone());
+        assert_eq!(epochs.next_after("").await.unwrap().name, "");
+
+        let first = announce(&bus, 1).await;
+        epochs.refresh().await.unwrap();
+        let working = epochs.next_after("").await.unwrap();
+        assert_eq!(working.name, first);
+        let (once, again) = (epochs.again(&first).await.unwrap(), epochs.again(&first).await.unwrap());
+        assert!(Arc::ptr_eq(&once, &again) && Arc::ptr_eq(&once, &working.epoch));
+        drop((once, again));
+
+        let second = announce(&bus, 2).await;
+        epochs.refresh().await.unwrap();
+        assert_eq!(epochs.next_after(&first).await.unwrap().name, second);
+        let held = Arc::downgrade(&working.epoch);
+        assert!(Arc::ptr_eq(&epochs.again(&first).await.unwrap(), &working.epoch));
+        drop(working);
+        assert!(held.upgrade().is_none(), "nobody works with it");
+        // What was let go is read once more where a rebuild asks for it, and is still known to be the earlier one.
+        assert_eq!(epochs.again(&first).await.unwrap().hour(), 1);
+        assert_eq!(epochs.next_after(&first).await.unwrap().name, second);
+    }
+
+    #[tokio::test]
+    async fn a_partition_that_rests_on_a_later_epoch_stays_with_it() {
+        let bus = Memory::default();
+        bus.set_up(&Layout::single("t", 1)).await.unwrap();
+        let telemetry = quiet("featurizer").unwrap();
+        let epochs = Epochs::new(Arc::new(bus.clone()), "t", Limits::default(), telemetry.metrics().clone());
+        let first = announce(&bus, 1).await;
+        epochs.refresh().await.unwrap();
+        let later = announce(&bus, 2).await;
+        assert_eq!(epochs.next_after(&later).await.unwrap().name, later);
+        assert_eq!(epochs.next_after(&first).await.unwrap().name, first);
+        assert_eq!(epochs.next_after("epoch/nobody").await.unwrap().name, first);
+    }
 }

@@ -2,6 +2,7 @@
 //! records that the outputs of then name, and nothing is published.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use trailwarden_bus::{Sequence, Stored};
 use trailwarden_core::baseline::Epoch;
@@ -43,10 +44,12 @@ impl Worker {
         }
         let mut record = from;
         let mut inputs = 0;
+        // The epoch that it is at stays over pages, so that it is read once.
+        let mut rests_on = None;
         while record.input < until.input {
             let mut page = self.context.bus.read(&self.input, record.input, PAGE).await?;
             page.retain(|message| message.sequence <= until.input);
-            let Some(to) = self.page(&record, &page, until).await? else { return Ok(inputs) };
+            let Some(to) = self.page(&record, &page, until, &mut rests_on).await? else { return Ok(inputs) };
             tracing::debug!(
                 partition = self.key.partition,
                 input = to.input,
@@ -60,7 +63,13 @@ impl Worker {
     }
 
     /// Works on some inputs and commits; the record afterwards, or `None` when it was not as expected.
-    async fn page(&mut self, from: &Record, page: &[Stored], until: &Tail) -> Result<Option<Record>, Failure> {
+    async fn page(
+        &mut self,
+        from: &Record,
+        page: &[Stored],
+        until: &Tail,
+        rests_on: &mut Option<Arc<Epoch>>,
+    ) -> Result<Option<Record>, Failure> {
         // Anew for each page: the one before may have ended early.
         let mut links = Links { ahead: VecDeque::new(), read_to: from.output, until: until.clone() };
         let mut steps = Vec::with_capacity(page.len());
@@ -88,8 +97,8 @@ impl Worker {
                 to.input = sequence;
                 continue;
             }
-            let epoch = self.context.epochs.again(&link.tail.epoch).await?;
-            let changes = self.again(&mut batch, &overlay.for_batch(&own), &epoch).await;
+            let epoch = rests_on.insert(self.context.epochs.again(&link.tail.epoch).await?);
+            let changes = self.again(&mut batch, &overlay.for_batch(&own), epoch).await;
             overlay.apply(changes);
             // An input whose output is lost stands before the next output that is there.
             let output = if link.tail.input == sequence { link.tail.output } else { to.output };
