@@ -334,7 +334,7 @@ async fn of_two_hundred_executors_one_applies() {
         tokio::task::yield_now().await;
     }
     bus.set_up(&Layout { stream_bytes_max: 8 << 20, ..Layout::single(TENANT, 4) }).await.expect("set up");
-    // The broker's clock is the machine's.
+    #[expect(clippy::disallowed_methods, reason = "the broker's clock is the machine's")]
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis();
     race(Arc::new(bus), Clock::new(i64::try_from(now).expect("this age"))).await;
 }
