@@ -63,7 +63,7 @@ async fn a_look_at_the_broker_finds_what_is_wrong_with_it() {
         })
         .collect::<Vec<String>>()
     };
-    assert_eq!(bad(&layout(), Timestamp::default()).await.len(), 13, "every stream is missing");
+    assert_eq!(bad(&layout(), Timestamp::default()).await.len(), 14, "every stream is missing");
 
     bus.set_up(&layout()).await.unwrap();
     let subject = partition(Stream::Activity, 0);

@@ -73,6 +73,7 @@ fn everything_set() -> Config {
             mode: ExecutorMode::Approval,
             approvers: Some("approvers.jsonl".into()),
             key: Some("executor.key".into()),
+            trails: Some("trails.jsonl".into()),
             external_id_variable: Some("EXTERNAL_ID".into()),
             partition: Partition::AwsCn,
             management_account: Some("111122223333".into()),
@@ -124,6 +125,7 @@ fn the_schema_names_exactly_the_keys_of_the_types_and_of_the_default_file() {
         "case_url",
         "approvers",
         "key",
+        "trails",
         "external_id_variable",
         "management_account",
     ];
