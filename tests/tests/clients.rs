@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use trailwarden::config::Config;
 use trailwarden::scan::Scanner;
 use trailwarden_core::feature::{Feature, SCHEMA_VERSION};
-use trailwarden_servers::program;
+use trailwarden_servers::{free_port, program};
 use trailwarden_tests::cluster::{Cluster, PATIENCE};
 use trailwarden_tests::command::{binary, trailwarden};
 use trailwarden_tests::repository::root;
@@ -238,10 +238,7 @@ async fn the_example_and_the_command_line_are_served() {
 #[tokio::test]
 async fn one_process_without_servers_serves_the_same() {
     let folder = tempfile::tempdir().unwrap();
-    let addresses = SERVERS.map(|_| {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.local_addr().unwrap().to_string()
-    });
+    let addresses = SERVERS.map(|_| format!("127.0.0.1:{}", free_port()));
     let _alone = Alone::start(folder.path(), &addresses).await;
     assert_served(folder.path(), &addresses, &scanned());
 }

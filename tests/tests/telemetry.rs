@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use trailwarden_runtime::backoff::retry;
 use trailwarden_runtime::metrics::{Behind, Metrics};
 use trailwarden_runtime::telemetry::{self, Config, Format, Telemetry};
+use trailwarden_servers::free_port;
 use trailwarden_tests::cluster::{Feed, organisation};
 use trailwarden_tests::command::binary;
 use trailwarden_tests::repository::root;
@@ -70,7 +71,7 @@ impl Collector {
         let end = listener.local_addr().unwrap().port();
         let (sender, passed_on) = sync_channel(64);
         std::thread::spawn(move || listen(&listener, &sender));
-        let [port, other] = free_ports();
+        let (port, other) = (free_port(), free_port());
         let child = Command::new(program)
             .args(["start", "--exporter", "otlp", "--otlp-exporter-protocol", "http", "--disable-batching"])
             .args(["--otlp-exporter-endpoint", &format!("http://127.0.0.1:{end}")])
@@ -104,12 +105,6 @@ impl Drop for Collector {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
-}
-
-/// Ports that were free a moment ago: the collector takes no listener and does not say which port it chose.
-fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
 fn listen(listener: &TcpListener, bodies: &SyncSender<(String, Vec<u8>)>) {
@@ -220,7 +215,7 @@ async fn a_collector_gets_spans_with_their_links_and_measures() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_absent_collector_costs_no_more_than_the_deadline() {
-    let [port] = free_ports();
+    let port = free_port();
     let (telemetry, dispatch) = built(Some(format!("http://127.0.0.1:{port}")));
     tracing::dispatcher::with_default(&dispatch, || {
         tracing::info_span!(target: "trailwarden_tests", "lost").in_scope(|| work(telemetry.metrics()));
@@ -268,7 +263,7 @@ struct Running {
 impl Running {
     fn start(otlp: Option<u16>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let [collector, featurizer, scorer, council, status] = free_ports();
+        let [collector, featurizer, scorer, council, status] = [(); 5].map(|()| free_port());
         let mut command = Command::new(binary());
         command.arg("run").env_clear().current_dir(folder.path()).stdin(Stdio::null()).stderr(Stdio::null());
         let ports = [("COLLECTOR", collector), ("FEATURIZER", featurizer), ("SCORER", scorer), ("COUNCIL", council)];

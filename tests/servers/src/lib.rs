@@ -16,6 +16,6 @@ mod valkey;
 
 pub use moto::Moto;
 pub use nats::{Nats, NatsOptions};
-pub use process::program;
+pub use process::{free_port, program};
 pub use smtp::Smtp;
 pub use valkey::{Valkey, ValkeyOptions};

@@ -58,8 +58,8 @@ impl Nats {
     fn launch(name: &str, options: &NatsOptions, own_route: u16, routes: Vec<u16>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (name, options) = (name.to_owned(), options.clone());
-        let process = run(&folder, &name, &options, -1, own_route, &routes);
-        let port = port(&process);
+        let port = free_port();
+        let process = run(&folder, &name, &options, port, own_route, &routes);
         Self { process, folder, options, name, port, routes, own_route }
     }
 
@@ -89,8 +89,7 @@ impl Nats {
     /// When it does not start.
     pub fn restart(&mut self) {
         self.process.kill();
-        self.process = run(&self.folder, &self.name, &self.options, i32::from(self.port), self.own_route, &self.routes);
-        assert_eq!(port(&self.process), self.port);
+        self.process = run(&self.folder, &self.name, &self.options, self.port, self.own_route, &self.routes);
     }
 
     /// Starts it again on the same port with nothing in its store.
@@ -113,8 +112,7 @@ impl Nats {
     }
 }
 
-/// Port -1 lets the server choose a free one.
-fn run(folder: &TempDir, name: &str, options: &NatsOptions, port: i32, own_route: u16, routes: &[u16]) -> Process {
+fn run(folder: &TempDir, name: &str, options: &NatsOptions, port: u16, own_route: u16, routes: &[u16]) -> Process {
     let store = folder.path().join("store");
     let sync = if options.sync_always { "sync_interval: always" } else { "" };
     let mut text = format!(
@@ -136,12 +134,4 @@ fn run(folder: &TempDir, name: &str, options: &NatsOptions, port: i32, own_route
     let ready = process.wait_for(|line| line.contains("Server is ready").then_some(()));
     assert!(ready.is_some(), "nats-server did not start:\n{}", process.log());
     process
-}
-
-fn port(process: &Process) -> u16 {
-    let listening = |line: &str| {
-        let (_, address) = line.split_once("Listening for client connections on ")?;
-        address.trim().rsplit_once(':')?.1.parse().ok()
-    };
-    process.wait_for(listening).unwrap()
 }

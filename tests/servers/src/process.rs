@@ -2,13 +2,18 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 /// How long a server may take to say what is waited for. Only ever reached when something is broken.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Where [`free_port`] looks.
+const PORTS: Range<u16> = 12_000..32_000;
 
 /// The path of a program that `tests/install_servers.sh` installs, or of one by that name on the PATH.
 ///
@@ -25,9 +30,23 @@ pub fn program(names: &[&str]) -> PathBuf {
     })
 }
 
-/// A port that is free at this moment.
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+/// A port that nobody listens on, for what can neither be handed a listener nor say which port it chose.
+///
+/// No port is given out twice by a process, nor is one that the system gives to an outgoing connection (from 32768 on
+/// Linux, 49152 elsewhere): a server that is killed finds its port free when it starts again.
+///
+/// # Panics
+/// When there is no such port.
+pub fn free_port() -> u16 {
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    // Programs of tests that run beside each other start apart from one another.
+    let first = std::process::id().wrapping_mul(61);
+    let count = u32::from(PORTS.end - PORTS.start);
+    (0..count)
+        .map(|_| first.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed)) % count)
+        .map(|offset| PORTS.start + u16::try_from(offset).unwrap())
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .unwrap()
 }
 
 #[derive(Debug, Default)]

@@ -20,7 +20,7 @@ use trailwarden_bus::{Bus, Connection, Consumer, JetStream, Lag, Layout, Outgoin
 use trailwarden_core::time::{DAY_MS, Timestamp};
 use trailwarden_proto::v1::{ActivityBatch, FeatureBatch};
 use trailwarden_proto::wire::{pack, unpack};
-use trailwarden_servers::{Nats, NatsOptions, Valkey, ValkeyOptions};
+use trailwarden_servers::{Nats, NatsOptions, Valkey, ValkeyOptions, free_port};
 
 pub use feed::{Feed, Record, feed_disturbed, last_time, organisation, records_below};
 pub use memory::{GROWTH_MAX, Memory, Quarters, growth};
@@ -362,9 +362,4 @@ async fn set_up(bus: &dyn Bus, layout: &Layout) {
         looks.tick().await;
         assert!(started.elapsed() < PATIENCE, "{error}");
     }
-}
-
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

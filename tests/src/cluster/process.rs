@@ -5,6 +5,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
+use trailwarden_servers::free_port;
+
 use super::Cluster;
 use crate::command::binary;
 
@@ -24,12 +26,12 @@ impl Process {
         let mut command = Command::new(binary());
         command.args(["run", "--role", role, "--config"]).arg(cluster.configuration()).env_clear();
         command.envs(cluster.environment.iter().map(|(name, value)| (name, value)));
-        let status = format!("127.0.0.1:{}", super::free_port());
+        let status = format!("127.0.0.1:{}", free_port());
         command.env("TRAILWARDEN_LISTEN__STATUS", &status);
         if name != role {
             // The first of its kind has the address that the configuration names.
             let variable = format!("TRAILWARDEN_LISTEN__{}", role.to_uppercase());
-            command.env(variable, format!("127.0.0.1:{}", super::free_port()));
+            command.env(variable, format!("127.0.0.1:{}", free_port()));
         }
         command.args(more);
         command.stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(out);
