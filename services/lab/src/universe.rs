@@ -88,6 +88,9 @@ pub struct Universe {
     /// The first is the one that the headline speaks of. Their seeds are none that were trained on or decided by: whoever changes
     /// the model after looking at a table takes fresh ones for the next.
     pub measured: &'static [Environment],
+    /// What the second stage is measured on: as the first of those, with seeds of its own, since it changes more often than
+    /// the models before it.
+    pub judged: Environment,
 }
 
 const fn environment(name: &'static str, events: u64, attack_share: f64, accounts: usize, seed: u64) -> Environment {
@@ -120,12 +123,14 @@ impl Universe {
             environment("public-like", 300_000, 0.031, 6, 3_200),
             environment("rare", 1_000_000, 0.000_1, 10, 3_300),
         ],
+        judged: environment("operational", 1_000_000, 0.023, 10, 4_000),
     };
 
     /// Seconds instead of minutes, to see that everything runs; its figures mean nothing.
     pub const SMALL: Universe = Universe {
         training: &[environment("small", 80_000, 0.15, 3, 5)],
         measured: &[environment("operational", 60_000, 0.05, 3, 50), environment("rare", 40_000, 0.03, 3, 60)],
+        judged: environment("operational", 60_000, 0.05, 3, 50),
     };
 
     /// The organisations that are trained on, with their folds; networks learn from those of the first kind alone.

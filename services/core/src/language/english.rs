@@ -236,6 +236,8 @@ pub(super) fn hold(hold: &Hold) -> String {
         }
         Hold::NoNarrowStep => "no narrow, reversible step fits".to_owned(),
         Hold::Verdict(verdict) => format!("the verdict is {verdict}"),
+        Hold::Raised => "what was raised at first sight is closed by a person alone".to_owned(),
+        Hold::Listed => "what the model itself lists is closed by a person alone".to_owned(),
         Hold::Floor(floor) => format!("policy sets severity to at least {floor}"),
         Hold::Instructions => "a text written by a caller has the form of instructions".to_owned(),
         Hold::FalseClaim => "a role claimed what the evidence does not show".to_owned(),

@@ -238,6 +238,8 @@ pub(super) fn hold(hold: &Hold) -> String {
         }
         Hold::NoNarrowStep => "범위가 좁고 되돌릴 수 있는 조치가 없습니다".to_owned(),
         Hold::Verdict(verdict) => format!("판정이 ‘{}’입니다", self::verdict(verdict)),
+        Hold::Raised => "처음부터 중간 이상으로 올라온 사건은 사람만 종결합니다".to_owned(),
+        Hold::Listed => "모델이 스스로 올린 사건은 사람만 종결합니다".to_owned(),
         Hold::Floor(floor) => format!("정책상 심각도는 최소 ‘{}’입니다", severity(floor)),
         Hold::Instructions => "호출자가 작성한 텍스트가 지시문의 형태를 띱니다".to_owned(),
         Hold::FalseClaim => "증거에 없는 사실을 주장한 담당 역할이 있습니다".to_owned(),

@@ -1,8 +1,10 @@
 //! What a first run, without any history, must say; and how it says it.
 
+use std::sync::Arc;
+
 use super::fixtures::{ACCOUNT, CALLERS, Caller, SSO_ROLE, Scene, resource, rule, single, user};
 use super::said::{Hold, Rests};
-use super::{Bounds, Judgement, Role, Route};
+use super::{Bounds, Judgement, Role, Route, Weights};
 use crate::feature::Feature;
 use crate::language::Language::English;
 use crate::level::Severity::{self, Critical, High, Informational, Low, Medium};
@@ -295,4 +297,55 @@ fn reasons_add_up_and_the_counterfactual_is_true() {
         (judgement.verdict, told(&judgement).as_deref()),
         (Malicious, Some("Without the detection “persistence (high)” this would be suspicious (high)."))
     );
+}
+
+/// What the model and the rules of these severities say, one event each, where weights take the model at its word.
+fn taken_at_its_word(learned: f64, severities: &[Severity]) -> Scene {
+    let weights = Weights { intercept: 0.0, learned: 1.0, severities: [0.0; 5], predicates: Vec::new() };
+    let mut scene = Scene { learned: Some(learned), weights: Some(Arc::new(weights)), ..Scene::default() };
+    scene.bounds.close_up_to = Some(0.25);
+    for severity in severities {
+        let index = scene.with_rule(rule(*severity, "persistence", None));
+        scene.add(Caller::Role, &[index]).learned = Some(learned);
+    }
+    scene
+}
+
+#[test]
+fn what_stage_one_raises_or_the_model_lists_is_closed_by_a_person_alone() {
+    let held = |learned, severities: &[Severity]| match taken_at_its_word(learned, severities).judged().route {
+        Route::Person { why } => why.into_iter().filter(|hold| matches!(hold, Hold::Raised | Hold::Listed)).collect(),
+        _ => Vec::new(),
+    };
+    assert_eq!(taken_at_its_word(0.02, &[Low]).judged().route, Route::Closed);
+    assert_eq!(held(0.06, &[Low]), [Hold::Listed]);
+    assert_eq!(held(0.02, &[Medium]), [Hold::Raised]);
+    assert_eq!(held(0.06, &[Medium]), [Hold::Raised, Hold::Listed]);
+}
+
+#[test]
+fn what_stage_one_raises_sinks_only_where_next_to_nothing_speaks_for_it() {
+    for (learned, expected) in [(0.02, (Low, Insufficient)), (0.07, (Low, Insufficient)), (0.09, (Medium, Suspicious))]
+    {
+        assert_eq!(said(&taken_at_its_word(learned, &[Medium]).judged()), expected, "{learned}");
+    }
+    let mut without_history = taken_at_its_word(0.09, &[Medium]);
+    without_history.learned = None;
+    without_history.registry.automation.insert(without_history.signals[0].principal.clone());
+    assert_eq!(said(&without_history.judged()).0, Low, "the published priors know nothing of the model's word");
+}
+
+#[test]
+fn events_none_of_which_stands_out_are_the_least_that_is_listed() {
+    let of = |events: usize, most: f64| {
+        let mut scene = taken_at_its_word(0.2, &[]);
+        for place in 0..events {
+            scene.add(Caller::Role, &[]).learned = Some(if place == 0 { most } else { 0.12 });
+        }
+        scene.judged().severity
+    };
+    assert_eq!([of(1, 0.2), of(100, 0.2), of(1, 0.31), of(100, 0.31)], [Informational, Informational, Low, Low]);
+    let mut abstaining = taken_at_its_word(0.2, &[]);
+    (0..10).for_each(|_| abstaining.add(Caller::Role, &[]).score = 0.2);
+    assert_eq!(abstaining.judged().severity, Low, "of no event is anything known");
 }

@@ -13,6 +13,7 @@ use super::tactic::Tactic;
 use super::text::TextClass;
 use crate::activity::{Credential, PrincipalKind};
 use crate::feature::Feature;
+use crate::gather::WORTH_JUDGING;
 use crate::level::{Level, Severity};
 use crate::resource::ResourceKind;
 
@@ -24,6 +25,8 @@ pub const RESOURCES_PER_EVENT_MAX: usize = 16;
 pub const SCHEMA_VERSION: u32 = 1;
 /// From here on the model alone raises an event: where the pool's band of medium severity begins.
 pub(super) const LEARNED_FROM: f64 = 0.40;
+/// From here on an event stands out among faint ones. From .25 to .3 it comes out much alike.
+const STANDS_OUT_FROM: f64 = 0.30;
 /// Stands for an API outside the vocabulary.
 pub const UNKNOWN_API: &str = "UNKNOWN_API";
 
@@ -342,6 +345,19 @@ impl Evidence {
     /// Whether the model alone would raise the case.
     pub(super) fn is_case_learned(&self) -> bool {
         self.learned_milli.is_some_and(|milli| f64::from(milli) / 1000.0 >= LEARNED_FROM)
+    }
+
+    /// Whether the model alone makes the case worth a line, whatever rules matched.
+    pub(super) fn is_listed_by_model(&self) -> bool {
+        self.learned_milli.is_some_and(|milli| f64::from(milli) / 1000.0 >= WORTH_JUDGING)
+    }
+
+    /// Whether none of the case's events stands out to the model. The pack holds the heaviest, so this is so of those beyond it
+    /// too. An event that the model says nothing of is not faint.
+    pub(super) fn is_faint_throughout(&self) -> bool {
+        let is_faint =
+            |event: &Event| event.learned_milli.is_some_and(|milli| f64::from(milli) / 1000.0 < STANDS_OUT_FROM);
+        self.events.iter().all(is_faint)
     }
 
     /// Stage one's probability of the case: the most that detections give an event, and what the model gives the case,

@@ -124,8 +124,7 @@ impl Negotiation {
     /// What stage one alone makes of the case, before any role speaks: its probability, and the severity that this and the
     /// case's detections give.
     pub fn stage_one(&self) -> (f64, Severity) {
-        let probability = pool::probability(&Prior::of(self.pack.evidence()), &[], 0.0);
-        (probability, pool::severity(self.pack.evidence(), false, probability))
+        pool::stage_one(self.pack.evidence())
     }
 
     /// Messages that answered no open question: second answers, wrong digests, answers after the end.
@@ -315,7 +314,8 @@ impl Negotiation {
         let evidence = self.pack.evidence();
         let added = pool::added(&self.prior, &standing, judge);
         let probability = pool::probability(&self.prior, &standing, judge);
-        let severity = pool::severity(evidence, pool::is_corroborated(&self.findings), probability);
+        let corroborated = pool::is_corroborated(&self.findings);
+        let severity = pool::severity_under(&self.prior, evidence, corroborated, probability);
         let verdict =
             pool::verdict(evidence, severity, probability, self.probability_deterministic, &self.terms.bounds);
         let options = match verdict {
@@ -348,7 +348,7 @@ impl Negotiation {
         let standing = rebuttal::surviving(&standing, &played);
         let judge = self.lean.as_ref().map_or(0.0, |(brain, lean)| lean_weight(brain, *lean));
         let p = pool::probability(&prior, &standing, judge);
-        let severity = pool::severity(evidence, pool::is_corroborated(&findings), p);
+        let severity = pool::severity_under(&prior, evidence, pool::is_corroborated(&findings), p);
         (pool::verdict(evidence, severity, p, p_det, &self.terms.bounds), severity)
     }
 

@@ -34,6 +34,12 @@ const FURTHER: [f64; 5] = [0.0, 0.10, 0.40, 0.70, 0.90];
 /// All further detections together add at most this much.
 const FURTHER_MAX: f64 = 0.90;
 
+/// From here on a person is called.
+pub const RAISED: Severity = Severity::Medium;
+
+/// What stage one raises sinks below that only under this probability: the lowest of a case that is worth a look.
+const SUNK_BELOW: f64 = BANDS[0].1;
+
 const PROBABILITY_MIN: f64 = 0.001;
 
 pub(super) fn logit(p: f64) -> f64 {
@@ -214,6 +220,36 @@ pub fn severity(evidence: &Evidence, corroborated: bool, probability: f64) -> Se
     band.clamp(lowest, highest).max(evidence.floor.unwrap_or(Severity::Informational))
 }
 
+/// What stage one alone makes of a case, before any role speaks: its probability, and the severity that this and the case's
+/// detections give.
+pub fn stage_one(evidence: &Evidence) -> (f64, Severity) {
+    let probability = probability(&Prior::of(evidence), &[], 0.0);
+    (probability, severity(evidence, false, probability))
+}
+
+/// Whether stage one calls a person.
+pub(super) fn is_raised(evidence: &Evidence) -> bool {
+    stage_one(evidence).1 >= RAISED
+}
+
+/// How bad the case is, by what its probability rests on. As [`severity`] has it where the published priors speak. Fitted weights
+/// know the model's word, so there
+/// - what stage one raises sinks below that only where next to nothing speaks for it: a campaign's further cases are faint by
+///   themselves, and fitted weights, which look for campaigns, would let them go;
+/// - what nobody raises, and faint events alone make, is the least that a scan lists: most attacks have an event that stands
+///   out, and what has none is a busy person more often.
+pub fn severity_under(prior: &Prior, evidence: &Evidence, corroborated: bool, probability: f64) -> Severity {
+    let reached = severity(evidence, corroborated, probability);
+    if !prior.is_fitted() {
+        return reached;
+    }
+    match is_raised(evidence) {
+        true if probability >= SUNK_BELOW => reached.max(RAISED),
+        false if reached < RAISED && evidence.is_faint_throughout() => severity(evidence, corroborated, 0.0),
+        _ => reached,
+    }
+}
+
 /// Whether several signs speak for an attack together.
 pub fn is_corroborated(findings: &Findings) -> bool {
     findings.holds(Predicate::SeveralTactics) || findings.holds(Predicate::SeveralWeakSigns)
@@ -227,7 +263,12 @@ fn step(severity: Severity, by: isize) -> Severity {
 /// Whether, at a probability within [`Bounds::CLOSE_MAX`], nothing but a bound keeps the case from being closed: the band is low
 /// at most there, so what else is asked does not depend on the probability.
 pub fn may_close(evidence: &Evidence) -> bool {
-    severity(evidence, true, Bounds::CLOSE_MAX) <= Severity::Low && evidence.floor.is_none() && !evidence.injection
+    severity(evidence, true, Bounds::CLOSE_MAX) <= Severity::Low && is_open_to_closing(evidence)
+}
+
+/// Whether no rule of this protocol leaves closing to a person, whatever the probability.
+fn is_open_to_closing(evidence: &Evidence) -> bool {
+    evidence.floor.is_none() && !evidence.injection && !is_raised(evidence) && !evidence.is_listed_by_model()
 }
 
 /// Whether, from [`Bounds::AUTOMATIC_MIN`] on, nothing in the evidence but a bound keeps a step from being taken. Whether one is
@@ -239,7 +280,7 @@ pub fn may_act(evidence: &Evidence, corroborated: bool) -> bool {
 
 /// What is concluded. `p_det` is the probability without any model's contribution.
 pub fn verdict(evidence: &Evidence, severity: Severity, p: f64, p_det: f64, bounds: &Bounds) -> Verdict {
-    let is_harmless = severity <= Severity::Low && evidence.floor.is_none() && !evidence.injection;
+    let is_harmless = severity <= Severity::Low && is_open_to_closing(evidence);
     if is_harmless && bounds.close_below().is_some_and(|bound| p <= bound && p_det <= bound) {
         return Verdict::Benign;
     }

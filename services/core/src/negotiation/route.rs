@@ -2,6 +2,7 @@
 
 use super::check::Finding;
 use super::evidence::Evidence;
+use super::pool::is_raised;
 use super::response::has_narrow_step;
 use super::said::Hold;
 use super::{Bounds, RejectedClaim, Route};
@@ -51,6 +52,10 @@ pub(super) fn route(evidence: &Evidence, bounds: &Bounds, outcome: &Outcome<'_>)
             Some(_) => Hold::Verdict(outcome.verdict),
         }
     }];
+    if outcome.verdict == Verdict::Insufficient {
+        why.extend(is_raised(evidence).then_some(Hold::Raised));
+        why.extend(evidence.is_listed_by_model().then_some(Hold::Listed));
+    }
     why.extend(evidence.floor.map(Hold::Floor));
     why.extend(evidence.injection.then_some(Hold::Instructions));
     why.extend(unfit.then_some(Hold::FalseClaim));

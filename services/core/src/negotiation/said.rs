@@ -127,6 +127,10 @@ pub enum Hold {
     },
     NoNarrowStep,
     Verdict(Verdict),
+    /// Stage one calls a person: by no probability is it closed.
+    Raised,
+    /// The model alone lists it: likewise.
+    Listed,
     Floor(Severity),
     /// A caller's text looks like instructions.
     Instructions,

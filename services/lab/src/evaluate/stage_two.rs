@@ -13,6 +13,7 @@ use trailwarden_core::level::{Severity, Verdict};
 use trailwarden_core::negotiation::brain::{self, Claim, Lean, Opinion};
 use trailwarden_core::negotiation::evidence::EvidencePack;
 use trailwarden_core::negotiation::exchange::{Ask, Message, Question, Reply};
+pub(super) use trailwarden_core::negotiation::pool::RAISED;
 use trailwarden_core::negotiation::predicate::{Predicate, Strength};
 use trailwarden_core::negotiation::{Bounds, Brain, Judgement, Negotiation, Terms, freeze, negotiate};
 use trailwarden_scorer::Scorer;
@@ -29,8 +30,6 @@ use crate::universe::{FOLDS, Organisation, Phase, Universe};
 use super::sample::{Outside, Sampler};
 use super::{trained, training, without};
 
-/// From here on a person is called.
-pub(super) const RAISED: Severity = Severity::Medium;
 /// Claims of one opinion of the council that claims at random, at most.
 const RANDOM_CLAIMS_MAX: usize = 8;
 const RANDOM_EVIDENCE_MAX: usize = 3;
@@ -55,7 +54,7 @@ pub fn stage_two(
     say: &dyn Fn(&str),
 ) -> Result<StageTwo, Error> {
     let reader = Reader::new()?;
-    let environment = &universe.measured[0];
+    let environment = &universe.judged;
     let bounds = Bounds { close_up_to: Some(close_up_to), ..Bounds::default() };
     let mut told = StageTwo {
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -104,8 +104,8 @@ pub fn stage_two_markdown(told: &StageTwo) -> String {
     let _ = writeln!(
         out,
         "{} events of the {} organisations (seeds {}; generator {}), campaigns and organisations unseen in training. Cases \
-         of low severity at most, without a floor or a flag, were closed up to a probability of {:.2}: a bound set by hand for this \
-         run, not learned from labelled cases.\n",
+         of low severity at most, without a floor or a flag, that neither stage one raises nor the model lists, were closed up to a \
+         probability of {:.2}: a bound set by hand for this run, not learned from labelled cases.\n",
         count(told.events),
         told.environment,
         seeds.join(", "),
