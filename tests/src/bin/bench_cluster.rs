@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use futures::future::join_all;
 use serde_json::json;
 use trailwarden_bus::{Consumer, Stored, Stream, Subject};
 use trailwarden_lab::generate::{Setting, Settings, generate};
@@ -170,7 +171,12 @@ async fn capped(servers: Servers, batches: &[(String, bytes::Bytes)], featurizer
     }
     // Joined to their consumers first: starting up is not what is measured.
     cluster.worked_off(&["featurizer"], &[]).await;
-    cluster.publish(batches).await;
+    // Partitions beside each other: a broker that syncs each message must not be slower than those who work on them.
+    let mut partitions: BTreeMap<&str, Vec<_>> = BTreeMap::new();
+    for batch in batches {
+        partitions.entry(&batch.0).or_default().push(batch.clone());
+    }
+    join_all(partitions.values().map(|batches| cluster.publish(batches))).await;
     let before = cluster.bus.depth(Stream::Feature).await.unwrap();
     assert!(before < batches.len() as u64 / 4, "too few batches to measure a rate: {before} of {}", batches.len());
     let started = Instant::now();
@@ -200,7 +206,7 @@ async fn feed_streams(cluster: &Cluster, records: &[Record], name: &str, a_reque
         let stream = format!("{name}{place}");
         async move { feed(cluster, part, &stream, a_request).await }
     });
-    futures::future::join_all(feeds).await;
+    join_all(feeds).await;
 }
 
 async fn feed(cluster: &Cluster, records: &[Record], stream: &str, records_a_request: usize) {
