@@ -10,7 +10,7 @@ use trailwarden_proto::wire;
 pub async fn plan(bus: &dyn Bus, tenant: &str, case: &str, actions: &[Action]) {
     let step = |action: &Action| {
         json!({
-            "playbook": action.playbook.as_str(), "target": action.target.id, "target_kind": action.target.kind,
+            "playbook": action.name(), "target": action.target.id, "target_kind": action.target.kind,
             "account": action.target.account, "region": action.target.region, "owner": action.owner,
         })
     };

@@ -202,6 +202,7 @@ fn executor(bus: &Memory, registry: &Registry, key: &Arc<SigningKey>, stop: &Can
         limits: Limits::default(),
         management_account: None,
         active_principals: 1_000,
+        own: vec![],
     };
     let deps = executor::Deps {
         bus: Arc::new(bus.clone()),

@@ -1,8 +1,11 @@
 //! One AWS call as data, and the names that calls are about.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde_json::{Value, json};
 use trailwarden_core::plan::Action;
+use trailwarden_core::resource::ResourceKind;
 use trailwarden_core::time::Timestamp;
 
 use crate::CaseContext;
@@ -41,12 +44,12 @@ pub struct Call {
 }
 
 /// What has to be so for a call to be made. Names are those of [`Kept`] and of supplied values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum When {
-    Known(&'static str),
-    Unknown(&'static str),
-    Is(&'static str, &'static str),
+    Known(Cow<'static, str>),
+    Unknown(Cow<'static, str>),
+    Is(Cow<'static, str>, Cow<'static, str>),
 }
 
 /// A read, and where in its answer the value is.
@@ -92,12 +95,12 @@ pub struct Derived {
 }
 
 /// A value of a call's answer that later calls use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Kept {
-    /// What [`CAPTURED`] refers to; lower-case letters and underscores.
-    pub name: &'static str,
+    /// What [`CAPTURED`] refers to; lower-case letters, digits and underscores.
+    pub name: Cow<'static, str>,
     /// Where it is in the answer, as a JMESPath of member names and `[]`; `@` is the whole answer.
-    pub path: &'static str,
+    pub path: Cow<'static, str>,
     /// An answer that means as much as none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unset: Option<&'static str>,
@@ -106,7 +109,7 @@ pub struct Kept {
 pub const CAPTURED: &str = "$captured";
 pub const SUPPLIED: &str = "$supplied";
 
-pub(crate) fn captured(name: &'static str) -> Value {
+pub(crate) fn captured(name: &str) -> Value {
     json!({ CAPTURED: name })
 }
 
@@ -147,7 +150,7 @@ impl Call {
 }
 
 pub(crate) fn kept(name: &'static str, path: &'static str) -> Kept {
-    Kept { name, path, unset: None }
+    Kept { name: name.into(), path: path.into(), unset: None }
 }
 
 /// An action's target with the names that its calls need.
@@ -164,6 +167,7 @@ pub(crate) struct Target<'a> {
     /// The case's id, fit for AWS names and tags.
     pub(crate) case: String,
     pub(crate) reference_time: Timestamp,
+    pub(crate) kind: ResourceKind,
 }
 
 /// How much of a case's id goes into names; AWS's narrowest limit here is 128 characters.
@@ -187,17 +191,18 @@ impl<'a> Target<'a> {
                 .take(CASE_CHARS_MAX)
                 .collect(),
             reference_time: case.reference_time,
+            kind: resource.kind,
         }
+    }
+
+    /// Empty where the record names none.
+    pub(crate) fn region(&self) -> &'a str {
+        self.region
     }
 
     /// Whether the names can be AWS's: no blanks, no control or shell characters, not empty.
     pub(crate) fn is_ordinary(&self) -> bool {
-        let ordinary = |text: &str| {
-            !text.is_empty()
-                && !text.starts_with('-')
-                && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+=,.@_/:-".contains(&byte))
-        };
-        ordinary(self.id) && ordinary(self.name) && self.owner.is_none_or(ordinary)
+        is_ordinary(self.id) && is_ordinary(self.name) && self.owner.is_none_or(is_ordinary)
     }
 
     /// `aws`, `aws-cn` or `aws-us-gov`: the second part of the target's ARN, else what its region belongs to.
@@ -224,6 +229,13 @@ impl<'a> Target<'a> {
     pub(crate) fn label(&self, purpose: &str) -> String {
         format!("Trailwarden{purpose}-{}", self.case)
     }
+}
+
+/// Whether a name can be AWS's.
+pub(crate) fn is_ordinary(text: &str) -> bool {
+    !text.is_empty()
+        && !text.starts_with('-')
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+=,.@_/:-".contains(&byte))
 }
 
 /// `arn:aws:iam::111122223333:user/path/alice` and `arn:aws:s3:::bucket` without what stands before the name.

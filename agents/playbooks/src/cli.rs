@@ -13,7 +13,7 @@ use crate::call::{CAPTURED, Call, SUPPLIED, When};
 /// `"$vpc_id"`, which holds text, or JSON where the parameter is a list or a structure. A call that is only made where
 /// something is known asks the shell for it first.
 pub fn cli_text(call: &Call) -> String {
-    let mut line = match call.when {
+    let mut line = match &call.when {
         None => String::new(),
         Some(When::Known(name)) => format!("[ -n \"${name}\" ] && "),
         Some(When::Unknown(name)) => format!("[ -z \"${name}\" ] && "),

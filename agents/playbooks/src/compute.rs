@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::call::{Call, Expect, Target, When, captured, kept, supplied};
 use crate::identity::TAG_KEY;
-use crate::{Step, Undo};
+use crate::{Step, Undo, told_of};
 
 fn case_tags(target: &Target<'_>) -> Value {
     json!([{ "Key": TAG_KEY, "Value": target.case }])
@@ -20,8 +20,8 @@ pub(crate) fn tag_instance(target: &Target<'_>) -> Step {
                 .shows("Tags[]", Expect::Contains(json!({ "Key": TAG_KEY, "Value": target.case }))),
         ],
         undo: Undo::Calls(vec![target.call("ec2", "DeleteTags", tags)]),
-        blast_radius: "none: one tag on one instance",
-        notes: vec!["The alert channels are told as well."],
+        blast_radius: "none: one tag on one instance".into(),
+        notes: told_of(["The alert channels are told as well."]),
         ..Step::blank()
     }
 }
@@ -74,7 +74,7 @@ pub(crate) fn isolate_ec2(target: &Target<'_>) -> Step {
                 "RevokeSecurityGroupEgress",
                 json!({ "GroupId": group(), "SecurityGroupRuleIds": captured("egress_rule_ids") }),
             )
-            .when(When::Known("egress_rule_ids")),
+            .when(When::Known("egress_rule_ids".into())),
         ],
         verify: vec![
             ec2("DescribeInstances", json!({ "InstanceIds": [target.name] })).shows(
@@ -88,13 +88,13 @@ pub(crate) fn isolate_ec2(target: &Target<'_>) -> Step {
             set_groups(target, captured("prior_group_ids")),
             ec2("DeleteSecurityGroup", json!({ "GroupId": group() })),
         ]),
-        blast_radius: "one instance: everything that talks to it",
-        notes: vec![
+        blast_radius: "one instance: everything that talks to it".into(),
+        notes: told_of([
             "For the seconds between the third and the fourth call the instance accepts everything; that is what ends \
              its open connections.",
             "The third call is made for each network interface, and undone with that interface's own groups.",
             "The instance keeps running; its role's credentials stay valid elsewhere: revoke the role's sessions too.",
-        ],
+        ]),
         ..Step::blank()
     }
 }
@@ -132,8 +132,8 @@ pub(crate) fn forensic_snapshot(target: &Target<'_>) -> Step {
         verify: vec![
             target.call("ec2", "DescribeSnapshots", snapshots_of(target)).shows("Snapshots[].SnapshotId", Expect::Any),
         ],
-        undo: Undo::Words("a person deletes the snapshots when the case is closed (ec2 DeleteSnapshot)"),
-        blast_radius: "cost: one snapshot for each of the instance's volumes, taken at one moment",
+        undo: Undo::Words("a person deletes the snapshots when the case is closed (ec2 DeleteSnapshot)".into()),
+        blast_radius: "cost: one snapshot for each of the instance's volumes, taken at one moment".into(),
         notes: vec![],
         ..Step::blank()
     }
@@ -157,16 +157,16 @@ pub(crate) fn freeze_lambda(target: &Target<'_>) -> Step {
         calls: vec![
             put_concurrency(json!(0)),
             lambda("RemovePermission", json!({ "FunctionName": target.id, "StatementId": supplied("statement_id") }))
-                .when(When::Known("statement_id")),
+                .when(When::Known("statement_id".into())),
         ],
         verify: vec![
             lambda("GetFunctionConcurrency", json!({ "FunctionName": target.id }))
                 .shows("ReservedConcurrentExecutions", Expect::Equals(json!(0))),
         ],
         undo: Undo::Calls(vec![
-            put_concurrency(captured("prior_concurrency")).when(When::Known("prior_concurrency")),
+            put_concurrency(captured("prior_concurrency")).when(When::Known("prior_concurrency".into())),
             lambda("DeleteFunctionConcurrency", json!({ "FunctionName": target.id }))
-                .when(When::Unknown("prior_concurrency")),
+                .when(When::Unknown("prior_concurrency".into())),
             lambda(
                 "AddPermission",
                 json!({
@@ -176,14 +176,14 @@ pub(crate) fn freeze_lambda(target: &Target<'_>) -> Step {
                     "Principal": supplied("statement_principal"),
                 }),
             )
-            .when(When::Known("statement_id")),
+            .when(When::Known("statement_id".into())),
         ]),
-        blast_radius: "one function: nothing can run it",
-        notes: vec![
+        blast_radius: "one function: nothing can run it".into(),
+        notes: told_of([
             "The second call is made for each permission granted during the incident, named by the captured policy, and \
              left out where there is none.",
             "A function without a limit of its own loses this one on undo.",
-        ],
+        ]),
         ..Step::blank()
     }
 }

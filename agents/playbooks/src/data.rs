@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::call::{Call, Derived, Expect, Kept, Target, When, captured, kept};
-use crate::{Step, Undo, policy};
+use crate::{Step, Undo, policy, told_of};
 
 /// A call on the target bucket, refused by S3 when the bucket belongs to another account than the record says.
 fn s3(target: &Target<'_>, operation: &'static str, parameters: Value) -> Call {
@@ -44,16 +44,16 @@ pub(crate) fn block_public_s3(target: &Target<'_>) -> Step {
                 .shows("PublicAccessBlockConfiguration", Expect::Equals(block_all.clone())),
         ],
         undo: Undo::Calls(vec![
-            put_block(captured("public_access_block")).when(When::Known("public_access_block")),
-            s3(target, "DeletePublicAccessBlock", json!({})).when(When::Unknown("public_access_block")),
+            put_block(captured("public_access_block")).when(When::Known("public_access_block".into())),
+            s3(target, "DeletePublicAccessBlock", json!({})).when(When::Unknown("public_access_block".into())),
             s3(target, "PutBucketAcl", json!({ "AccessControlPolicy": captured("access_control_policy") }))
                 .tolerating(&[NO_ACCESS_LISTS]),
         ]),
-        blast_radius: "one bucket: whoever reads or writes it without signing in, or by a public policy",
-        notes: vec![
+        blast_radius: "one bucket: whoever reads or writes it without signing in, or by a public policy".into(),
+        notes: told_of([
             "A bucket that had no public access block gets it removed on undo.",
             "Where object ownership disables access lists, S3 refuses the second call, and it is not needed.",
-        ],
+        ]),
         ..Step::blank()
     }
 }
@@ -85,16 +85,16 @@ pub(crate) fn protect_s3_data(target: &Target<'_>) -> Step {
                 .shows("Policy", Expect::Statements(policy::keep_objects(target))),
         ],
         undo: Undo::Calls(vec![
-            put_policy(captured("bucket_policy")).when(When::Known("bucket_policy")),
-            s3(target, "DeleteBucketPolicy", json!({})).when(When::Unknown("bucket_policy")),
-            put_versioning(captured("versioning_status")).when(When::Known("versioning_status")),
-            put_versioning(json!("Suspended")).when(When::Unknown("versioning_status")),
+            put_policy(captured("bucket_policy")).when(When::Known("bucket_policy".into())),
+            s3(target, "DeleteBucketPolicy", json!({})).when(When::Unknown("bucket_policy".into())),
+            put_versioning(captured("versioning_status")).when(When::Known("versioning_status".into())),
+            put_versioning(json!("Suspended")).when(When::Unknown("versioning_status".into())),
         ]),
-        blast_radius: "one bucket: whoever deletes or expires objects in it",
-        notes: vec![
+        blast_radius: "one bucket: whoever deletes or expires objects in it".into(),
+        notes: told_of([
             "The statement is added to those that the bucket's policy has.",
             "A bucket without a policy loses this one on undo; versioning that was never on can only be suspended.",
-        ],
+        ]),
         ..Step::blank()
     }
 }
@@ -105,7 +105,7 @@ pub(crate) fn unshare_snapshot(target: &Target<'_>) -> Step {
         let mut parameters = attribute.clone();
         parameters["OperationType"] = json!(direction);
         parameters[members] = captured(kept);
-        target.call("ec2", "ModifySnapshotAttribute", parameters).when(When::Known(kept))
+        target.call("ec2", "ModifySnapshotAttribute", parameters).when(When::Known(kept.into()))
     };
     Step {
         captured_first: vec![target.call("ec2", "DescribeSnapshotAttribute", attribute.clone()).keeping(&[
@@ -122,11 +122,11 @@ pub(crate) fn unshare_snapshot(target: &Target<'_>) -> Step {
                 .shows("CreateVolumePermissions", Expect::Nothing),
         ],
         undo: Undo::Calls(vec![modify("add", "UserIds", "shared_with_accounts")]),
-        blast_radius: "every other account that may use this snapshot",
-        notes: vec![
+        blast_radius: "every other account that may use this snapshot".into(),
+        notes: told_of([
             "Undoing shares it with the same accounts again; making it public again is for a person.",
             "Copies that were already taken stay with whoever took them.",
-        ],
+        ]),
         ..Step::blank()
     }
 }
@@ -137,7 +137,7 @@ pub(crate) fn unshare_image(target: &Target<'_>) -> Step {
         let mut parameters = attribute.clone();
         parameters["OperationType"] = json!(direction);
         parameters[members] = captured(kept);
-        target.call("ec2", "ModifyImageAttribute", parameters).when(When::Known(kept))
+        target.call("ec2", "ModifyImageAttribute", parameters).when(When::Known(kept.into()))
     };
     Step {
         captured_first: vec![target.call("ec2", "DescribeImageAttribute", attribute.clone()).keeping(&[
@@ -160,11 +160,11 @@ pub(crate) fn unshare_image(target: &Target<'_>) -> Step {
             modify("add", "OrganizationArns", "shared_with_organizations"),
             modify("add", "OrganizationalUnitArns", "shared_with_units"),
         ]),
-        blast_radius: "every other account that may launch this image",
-        notes: vec![
+        blast_radius: "every other account that may launch this image".into(),
+        notes: told_of([
             "Undoing shares it with the same accounts again; making it public again is for a person.",
             "Copies that were already taken stay with whoever took them.",
-        ],
+        ]),
         ..Step::blank()
     }
 }
@@ -189,11 +189,11 @@ pub(crate) fn unshare_db_snapshot(target: &Target<'_>) -> Step {
                 .shows("DBSnapshotAttributesResult.DBSnapshotAttributes[].AttributeValues[]", Expect::Nothing),
         ],
         undo: Undo::Calls(vec![modify("ValuesToAdd")]),
-        blast_radius: "every other account that may restore this snapshot",
-        notes: vec![
+        blast_radius: "every other account that may restore this snapshot".into(),
+        notes: told_of([
             "A cluster's snapshot has calls of its own (ModifyDBClusterSnapshotAttribute).",
             "Copies that were already taken stay with whoever took them.",
-        ],
+        ]),
         ..Step::blank()
     }
 }
@@ -210,7 +210,7 @@ pub(crate) fn rescue_kms(target: &Target<'_>) -> Step {
         calls: vec![
             target
                 .call("kms", "CancelKeyDeletion", json!({ "KeyId": key }))
-                .when(When::Is("key_state", "PendingDeletion")),
+                .when(When::Is("key_state".into(), "PendingDeletion".into())),
             target.call("kms", "EnableKey", json!({ "KeyId": key })),
         ],
         verify: vec![
@@ -218,8 +218,10 @@ pub(crate) fn rescue_kms(target: &Target<'_>) -> Step {
                 .call("kms", "DescribeKey", json!({ "KeyId": target.id }))
                 .shows("KeyMetadata.KeyState", Expect::Equals(json!("Enabled"))),
         ],
-        undo: Undo::Words("nothing: scheduling the deletion again (kms ScheduleKeyDeletion) is for the key's owner"),
-        blast_radius: "none: the key works again",
+        undo: Undo::Words(
+            "nothing: scheduling the deletion again (kms ScheduleKeyDeletion) is for the key's owner".into(),
+        ),
+        blast_radius: "none: the key works again".into(),
         notes: vec![],
         ..Step::blank()
     }

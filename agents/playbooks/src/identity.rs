@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::call::{Call, Check, Expect, Target, captured, kept, supplied};
-use crate::{Instead, Step, Undo, policy};
+use crate::{Instead, Step, Undo, policy, told_of};
 
 fn iam(operation: &'static str, parameters: Value) -> Call {
     Call::global("iam", operation, parameters)
@@ -22,8 +22,8 @@ pub(crate) fn tag_user(target: &Target<'_>) -> Step {
                 .shows("Tags[]", Expect::Contains(json!({ "Key": TAG_KEY, "Value": target.case }))),
         ],
         undo: Undo::Calls(vec![iam("UntagUser", json!({ "UserName": target.name, "TagKeys": [TAG_KEY] }))]),
-        blast_radius: "none: one tag on one user",
-        notes: vec![TELLS],
+        blast_radius: "none: one tag on one user".into(),
+        notes: told_of([TELLS]),
         ..Step::blank()
     }
 }
@@ -37,8 +37,8 @@ pub(crate) fn tag_role(target: &Target<'_>) -> Step {
                 .shows("Tags[]", Expect::Contains(json!({ "Key": TAG_KEY, "Value": target.case }))),
         ],
         undo: Undo::Calls(vec![iam("UntagRole", json!({ "RoleName": target.name, "TagKeys": [TAG_KEY] }))]),
-        blast_radius: "none: one tag on one role",
-        notes: vec![TELLS],
+        blast_radius: "none: one tag on one role".into(),
+        notes: told_of([TELLS]),
         ..Step::blank()
     }
 }
@@ -56,9 +56,10 @@ pub(crate) fn disable_access_key(target: &Target<'_>) -> Step {
         let parameters = json!({ "UserName": owner, "AccessKeyId": target.name, "Status": status });
         iam("UpdateAccessKey", parameters)
     };
-    let mut notes = vec!["The key is never deleted. Temporary credentials made with it live on until they expire."];
+    let mut notes =
+        told_of(["The key is never deleted. Temporary credentials made with it live on until they expire."]);
     if target.name.starts_with("ASIA") {
-        notes.push("This is a temporary key, which has no status: revoke the role's sessions instead.");
+        notes.push("This is a temporary key, which has no status: revoke the role's sessions instead.".into());
     }
     Step {
         captured_first,
@@ -68,7 +69,7 @@ pub(crate) fn disable_access_key(target: &Target<'_>) -> Step {
             Expect::Contains(json!({ "AccessKeyId": target.name, "Status": "Inactive" })),
         )],
         undo: Undo::Calls(vec![update("Active")]),
-        blast_radius: "whatever uses this one access key",
+        blast_radius: "whatever uses this one access key".into(),
         notes,
         ..Step::blank()
     }
@@ -93,11 +94,11 @@ pub(crate) fn quarantine_user_soft(target: &Target<'_>) -> Step {
         calls: vec![iam("AttachUserPolicy", parameters.clone())],
         verify: vec![attached(target, &arn)],
         undo: Undo::Calls(vec![iam("DetachUserPolicy", parameters)]),
-        blast_radius: "one user: the calls most often abused",
-        notes: vec![
+        blast_radius: "one user: the calls most often abused".into(),
+        notes: told_of([
             "A tourniquet: among others sts:AssumeRole, cloudtrail:StopLogging, secretsmanager:GetSecretValue and \
              s3:PutObject stay allowed.",
-        ],
+        ]),
         ..Step::blank()
     }
 }
@@ -121,11 +122,11 @@ pub(crate) fn quarantine_user_hard(target: &Target<'_>) -> Step {
             verify: vec![attached(target, &managed)],
             undo: vec![iam("DetachUserPolicy", attachment)],
         }),
-        blast_radius: "one user: everything it does, with every key and in the console",
-        notes: vec![
+        blast_radius: "one user: everything it does, with every key and in the console".into(),
+        notes: told_of([
             "Where the quota for inline policies is full, AWSDenyAll is attached instead (AttachUserPolicy).",
             "Sessions of roles that the user has assumed live on.",
-        ],
+        ]),
         ..Step::blank()
     }
 }
@@ -143,8 +144,10 @@ pub(crate) fn revoke_role_sessions(target: &Target<'_>) -> Step {
         calls,
         verify: vec![role_policy(target, &target.label("RevokeSessions"), &document)],
         undo,
-        blast_radius: "every session of one role issued before the named time; workloads sign in anew",
-        notes: vec!["Who may assume the role can do so again at once: lock its trust too if that is the attacker."],
+        blast_radius: "every session of one role issued before the named time; workloads sign in anew".into(),
+        notes: told_of([
+            "Who may assume the role can do so again at once: lock its trust too if that is the attacker.",
+        ]),
         ..Step::blank()
     }
 }
@@ -155,7 +158,7 @@ pub(crate) fn disable_created_role(target: &Target<'_>) -> Step {
         calls,
         verify: vec![role_policy(target, &target.label("Quarantine"), &policy::deny_all())],
         undo,
-        blast_radius: "one role that the incident created: all its sessions",
+        blast_radius: "one role that the incident created: all its sessions".into(),
         notes: vec![],
         ..Step::blank()
     }
@@ -175,8 +178,8 @@ pub(crate) fn lock_role_trust(target: &Target<'_>) -> Step {
                 .shows("Role.AssumeRolePolicyDocument", Expect::Statements(policy::trust_nobody())),
         ],
         undo: Undo::Calls(vec![update(captured("trust_policy"))]),
-        blast_radius: "one role: nobody and nothing can assume it",
-        notes: vec!["Sessions that exist live on: revoke them too."],
+        blast_radius: "one role: nobody and nothing can assume it".into(),
+        notes: told_of(["Sessions that exist live on: revoke them too."]),
         ..Step::blank()
     }
 }
@@ -202,11 +205,11 @@ pub(crate) fn remove_console_login(target: &Target<'_>) -> Step {
                 "PasswordResetRequired": true,
             }),
         )]),
-        blast_radius: "one user: signing in to the console",
-        notes: vec![
+        blast_radius: "one user: signing in to the console".into(),
+        notes: told_of([
             "Console sessions that exist live on until they expire.",
             "MFA devices enrolled during the incident stay: a person deactivates them (iam DeactivateMFADevice).",
-        ],
+        ]),
         ..Step::blank()
     }
 }

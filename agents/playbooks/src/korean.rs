@@ -149,6 +149,12 @@ fn noted_of_the_rest(english: &str) -> Option<&'static str> {
         "A function without a limit of its own loses this one on undo." => {
             "자체 제한이 없던 함수는 되돌릴 때 이 제한을 제거합니다."
         }
+        "A playbook of your own: its calls stand in your file." => {
+            "직접 작성한 플레이북입니다. 호출은 해당 파일에 있습니다."
+        }
+        "Some of its calls are none of this version's: it is not carried out." => {
+            "일부 호출이 이 버전에 없으므로 실행하지 않습니다."
+        }
         _ => return None,
     })
 }

@@ -8,27 +8,34 @@ mod call;
 mod cli;
 mod compute;
 mod data;
+pub mod drill;
 pub mod executor;
 mod good;
 mod identity;
 pub mod keys;
 mod korean;
 mod organization;
+mod own;
 mod permissions;
 mod policy;
 mod rehearsal;
 mod value;
 mod watch;
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use serde::Serialize;
 use trailwarden_core::language::Language;
+use trailwarden_core::plan::own::{OwnPlaybook, OwnUndo};
 use trailwarden_core::plan::{Action, Playbook};
 use trailwarden_core::time::Timestamp;
 
 pub use call::{CAPTURED, Call, Check, Derived, Expect, Kept, Lookup, SUPPLIED, When};
 pub use cli::cli_text;
 pub use good::{GoodTrail, check_supplied, known_good};
-pub use permissions::playbook_policy;
+pub use own::load as load_own;
+pub use permissions::{own_policy, playbook_policy};
 pub use rehearsal::{Denial, Whose, denial};
 
 use call::Target;
@@ -59,9 +66,9 @@ pub struct Step {
     pub instead: Option<Instead>,
     pub undo: Undo,
     /// Who or what is touched.
-    pub blast_radius: &'static str,
+    pub blast_radius: Cow<'static, str>,
     /// What a person should know before agreeing.
-    pub notes: Vec<&'static str>,
+    pub notes: Vec<Cow<'static, str>>,
 }
 
 impl Step {
@@ -73,8 +80,8 @@ impl Step {
             derived: vec![],
             verify: vec![],
             instead: None,
-            undo: Undo::Words(""),
-            blast_radius: "",
+            undo: Undo::Words("".into()),
+            blast_radius: "".into(),
             notes: vec![],
         }
     }
@@ -95,7 +102,7 @@ pub enum Undo {
     /// Calls, in order.
     Calls(Vec<Call>),
     /// There is nothing to call, or a person has to decide.
-    Words(&'static str),
+    Words(Cow<'static, str>),
 }
 
 /// Spells an action out. Names in the action are taken as data wherever they go: into JSON values, and from
@@ -127,24 +134,26 @@ pub fn calls(action: &Action, case: &CaseContext<'_>) -> Step {
         Playbook::ForensicSnapshot => compute::forensic_snapshot(&target),
         Playbook::FreezeLambda => compute::freeze_lambda(&target),
         Playbook::ScpQuarantine => organization::scp_quarantine(&target),
+        Playbook::Own => action.own.as_ref().map_or_else(Step::blank, |own| own::spelled(own, &target)),
     };
     if !target.is_ordinary() {
         step.notes.push(
             "The target's name is empty or holds characters that AWS names do not: \
-             the record may be forged, a person checks it first.",
+             the record may be forged, a person checks it first."
+                .into(),
         );
     }
     step
 }
 
 /// What is known of a playbook whatever its target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct About {
     /// Who or what is touched.
-    pub blast_radius: &'static str,
+    pub blast_radius: Cow<'static, str>,
     /// Whether it is undone by itself when its lease ends.
     pub is_leased: bool,
-    /// Why the executor refuses it.
+    /// Why it is not the executor's to do.
     pub unbuilt: Option<&'static str>,
 }
 
@@ -152,6 +161,17 @@ pub fn about(playbook: Playbook) -> About {
     let step = permissions::sample_step(playbook);
     let is_leased = matches!(step.undo, Undo::Calls(_));
     About { blast_radius: step.blast_radius, is_leased, unbuilt: executor::unbuilt(playbook) }
+}
+
+/// The same of a playbook of the operator's.
+pub fn about_own(own: &Arc<OwnPlaybook>) -> About {
+    let is_leased = matches!(own.undo, OwnUndo::Calls(_));
+    About { blast_radius: own.affects.clone().into(), is_leased, unbuilt: None }
+}
+
+/// Notes of a step.
+fn told_of<const N: usize>(notes: [&'static str; N]) -> Vec<Cow<'static, str>> {
+    notes.map(Cow::Borrowed).to_vec()
 }
 
 /// What a step says of itself (its blast radius, notes, and undo where that is words) in a language; a sentence that is none

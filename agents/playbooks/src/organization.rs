@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::call::{Call, Expect, Target, captured, kept};
-use crate::{Step, Undo, policy};
+use crate::{Step, Undo, policy, told_of};
 
 /// The target is the account's number, never the action's id: an organisation's root or unit has an id too.
 pub(crate) fn scp_quarantine(target: &Target<'_>) -> Step {
@@ -17,12 +17,12 @@ pub(crate) fn scp_quarantine(target: &Target<'_>) -> Step {
     });
     // The label's characters cannot end the text that they stand in.
     let found = format!("Policies[?Name=='{}'].Id", target.label("Quarantine"));
-    let mut notes = vec![
+    let mut notes = told_of([
         "Called from the organisation's management account or its delegate, which no such policy reaches.",
         "Service-linked roles and what services do for themselves go on.",
-    ];
+    ]);
     if target.account.is_empty() {
-        notes.push("The record names no account: AWS refuses the second call.");
+        notes.push("The record names no account: AWS refuses the second call.".into());
     }
     Step {
         calls: vec![
@@ -39,7 +39,7 @@ pub(crate) fn scp_quarantine(target: &Target<'_>) -> Step {
             organizations("DetachPolicy", attachment()),
             organizations("DeletePolicy", json!({ "PolicyId": captured("policy_id") })),
         ]),
-        blast_radius: "an account: every user, role and root in it",
+        blast_radius: "an account: every user, role and root in it".into(),
         notes,
         ..Step::blank()
     }

@@ -2,10 +2,12 @@
 //! of a playbook.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
+use trailwarden_core::plan::own::OwnPlaybook;
 use trailwarden_core::plan::{Action, Playbook};
-use trailwarden_core::resource::Resource;
+use trailwarden_core::resource::{Resource, ResourceKind};
 use trailwarden_core::time::Timestamp;
 
 use crate::call::Target;
@@ -53,8 +55,17 @@ fn resource(call: &Call, target: &Target<'_>) -> Vec<String> {
         ]
     };
     let everything = || vec!["*".to_owned()];
+    // A playbook of the operator's may call a service that its target is no part of.
+    let is_named_by_target = match call.service {
+        "lambda" => target.kind == ResourceKind::Function,
+        "kms" => target.kind == ResourceKind::KmsKey,
+        "cloudtrail" => target.kind == ResourceKind::Trail,
+        "guardduty" => target.kind == ResourceKind::Detector,
+        "rds" => target.kind == ResourceKind::DbSnapshot,
+        _ => true,
+    };
     match call.service {
-        _ if account.is_empty() => everything(),
+        _ if account.is_empty() || !is_named_by_target => everything(),
         "iam" => match (parameter("UserName"), parameter("RoleName")) {
             (Some(user), _) => iam("user", user),
             (_, Some(role)) => iam("role", role),
@@ -113,15 +124,23 @@ pub fn playbook_policy(name: &str) -> Option<Value> {
             needed.extend(every_call(&step).into_iter().flat_map(actions));
         }
     }
-    (!needed.is_empty()).then(|| {
-        let statement = json!({
-            "Sid": "TrailwardenExecutor",
-            "Effect": "Allow",
-            "Action": needed,
-            "Resource": "*",
-        });
-        json!({ "Version": "2012-10-17", "Statement": [statement] })
-    })
+    (!needed.is_empty()).then(|| policy_of(&needed))
+}
+
+/// The same for a playbook of the operator's.
+pub fn own_policy(own: &Arc<OwnPlaybook>) -> Value {
+    let step = calls(&Action::of_own(Arc::clone(own), sample_target(own.answers.target)), &SAMPLE_CASE);
+    policy_of(&every_call(&step).into_iter().flat_map(actions).collect())
+}
+
+fn policy_of(needed: &BTreeSet<String>) -> Value {
+    let statement = json!({
+        "Sid": "TrailwardenExecutor",
+        "Effect": "Allow",
+        "Action": needed,
+        "Resource": "*",
+    });
+    json!({ "Version": "2012-10-17", "Statement": [statement] })
 }
 
 /// A playbook against a target that stands for any.
@@ -132,16 +151,17 @@ pub(crate) fn sample_step(playbook: Playbook) -> Step {
 const SAMPLE_CASE: CaseContext<'static> = CaseContext { case_id: "sample", reference_time: Timestamp::from_millis(0) };
 
 fn sample(playbook: Playbook) -> Action {
-    Action::proposed(
-        playbook,
-        Resource {
-            kind: playbook.target_kind(),
-            account: "111122223333".to_owned(),
-            region: "us-east-1".to_owned(),
-            id: "sample".to_owned(),
-            created: false,
-        },
-    )
+    Action::proposed(playbook, sample_target(playbook.target_kind()))
+}
+
+fn sample_target(kind: ResourceKind) -> Resource {
+    Resource {
+        kind,
+        account: "111122223333".to_owned(),
+        region: "us-east-1".to_owned(),
+        id: "sample".to_owned(),
+        created: false,
+    }
 }
 
 #[cfg(test)]

@@ -26,7 +26,14 @@ pub enum Whose {
 /// The denial of a step that takes calls away from a user, a role or a key; `None` for other steps.
 pub fn denial(action: &Action, case: &CaseContext<'_>) -> Option<Denial> {
     let target = &action.target;
-    if matches!(action.playbook, Playbook::DisableAccessKey | Playbook::DisableCreatedCredentials) {
+    let disables_key = match action.playbook {
+        Playbook::DisableAccessKey | Playbook::DisableCreatedCredentials => true,
+        Playbook::Own if target.kind == ResourceKind::AccessKey => {
+            calls(action, case).calls.iter().any(|call| call.operation == "UpdateAccessKey")
+        }
+        _ => false,
+    };
+    if disables_key {
         return Some(Denial { policy: policy::deny_all(), whose: Whose::Key(target.id.clone()) });
     }
     let kind = match target.kind {

@@ -182,7 +182,7 @@ fn every_call_is_one_that_aws_has() {
                 assert!(parameters.contains_key(required), "{key:?} lacks {required}");
             }
             for kept in &call.keeps {
-                assert!(operation.answers.contains(kept.path), "{key:?}: {}", kept.path);
+                assert!(operation.answers.contains(kept.path.as_ref()), "{key:?}: {}", kept.path);
             }
             let line = cli_text(call);
             assert!(line.contains(&operation.spelled[call.operation]), "{line}");
@@ -225,9 +225,9 @@ fn every_sentence_of_a_step_is_told_in_korean() {
             Undo::Calls(_) => None,
         };
         for sentence in step.notes.into_iter().chain(words).chain([step.blast_radius]) {
-            let korean = told(sentence, Language::Korean);
+            let korean = told(&sentence, Language::Korean);
             assert!(korean.chars().any(|c| ('가'..='힣').contains(&c)), "no Korean for: {sentence}");
-            assert_eq!(told(sentence, Language::English), sentence);
+            assert_eq!(told(&sentence, Language::English), sentence);
         }
     }
 }
@@ -243,7 +243,7 @@ fn what_a_call_uses_an_earlier_one_keeps() {
             for (kind, name) in used {
                 assert!(kind == SUPPLIED || kept.contains(name), "{playbook:?}: {name}");
             }
-            kept.extend(call.keeps.iter().map(|kept| kept.name));
+            kept.extend(call.keeps.iter().map(|kept| kept.name.as_ref()));
         }
     }
 }

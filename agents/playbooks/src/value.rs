@@ -69,12 +69,12 @@ pub(crate) fn is_known(value: Option<&Value>) -> bool {
 }
 
 /// Whether a call is to be made.
-pub(crate) fn holds(when: Option<When>, known: &Known) -> bool {
+pub(crate) fn holds(when: Option<&When>, known: &Known) -> bool {
     match when {
         None => true,
-        Some(When::Known(name)) => is_known(known.get(name)),
-        Some(When::Unknown(name)) => !is_known(known.get(name)),
-        Some(When::Is(name, text)) => known.get(name).and_then(Value::as_str) == Some(text),
+        Some(When::Known(name)) => is_known(known.get(name.as_ref())),
+        Some(When::Unknown(name)) => !is_known(known.get(name.as_ref())),
+        Some(When::Is(name, text)) => known.get(name.as_ref()).and_then(Value::as_str) == Some(text),
     }
 }
 
@@ -287,8 +287,8 @@ mod tests {
         let value = json!({ "P": { CAPTURED: "a" }, "Q": [{ "R": { SUPPLIED: "a" } }] });
         assert_eq!(filled(&value, &known), Ok(json!({ "P": ["x"], "Q": [{ "R": ["x"] }] })));
         assert_eq!(filled(&json!({ CAPTURED: "none" }), &known), Err("none".to_owned()));
-        assert!(holds(Some(When::Known("a")), &known) && holds(Some(When::Unknown("none")), &known));
-        assert!(!holds(Some(When::Is("a", "x")), &known));
+        assert!(holds(Some(&When::Known("a".into())), &known) && holds(Some(&When::Unknown("none".into())), &known));
+        assert!(!holds(Some(&When::Is("a".into(), "x".into())), &known));
     }
 
     #[test]

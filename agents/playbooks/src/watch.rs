@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::call::{Call, Expect, Target, When, kept, supplied};
 use crate::good::{GOOD_ADVANCED_SELECTORS, GOOD_BUCKET, GOOD_SELECTORS};
-use crate::{Step, Undo};
+use crate::{Step, Undo, told_of};
 
 const NOTHING_TO_UNDO: &str = "nothing: it restores what was; stopping it again is for its owner";
 
@@ -28,21 +28,21 @@ pub(crate) fn restore_trail(target: &Target<'_>) -> Step {
                     "EnableLogFileValidation": true,
                 }),
             )
-            .when(When::Known(GOOD_BUCKET)),
+            .when(When::Known(GOOD_BUCKET.into())),
             cloudtrail(
                 "PutEventSelectors",
                 json!({ "TrailName": target.id, "EventSelectors": supplied(GOOD_SELECTORS) }),
             )
-            .when(When::Known(GOOD_SELECTORS)),
+            .when(When::Known(GOOD_SELECTORS.into())),
             cloudtrail(
                 "PutEventSelectors",
                 json!({ "TrailName": target.id, "AdvancedEventSelectors": supplied(GOOD_ADVANCED_SELECTORS) }),
             )
-            .when(When::Known(GOOD_ADVANCED_SELECTORS)),
+            .when(When::Known(GOOD_ADVANCED_SELECTORS.into())),
         ],
         verify: vec![
             cloudtrail("GetTrailStatus", json!({ "Name": target.id })).shows("IsLogging", Expect::Equals(json!(true))),
-            cloudtrail("GetTrail", json!({ "Name": target.id })).when(When::Known(GOOD_BUCKET)).shows(
+            cloudtrail("GetTrail", json!({ "Name": target.id })).when(When::Known(GOOD_BUCKET.into())).shows(
                 "Trail",
                 Expect::Equals(json!({
                     "S3BucketName": supplied(GOOD_BUCKET),
@@ -52,19 +52,19 @@ pub(crate) fn restore_trail(target: &Target<'_>) -> Step {
                 })),
             ),
             cloudtrail("GetEventSelectors", json!({ "TrailName": target.id }))
-                .when(When::Known(GOOD_SELECTORS))
+                .when(When::Known(GOOD_SELECTORS.into()))
                 .shows("EventSelectors", Expect::Same(supplied(GOOD_SELECTORS))),
             cloudtrail("GetEventSelectors", json!({ "TrailName": target.id }))
-                .when(When::Known(GOOD_ADVANCED_SELECTORS))
+                .when(When::Known(GOOD_ADVANCED_SELECTORS.into()))
                 .shows("AdvancedEventSelectors", Expect::Same(supplied(GOOD_ADVANCED_SELECTORS))),
         ],
-        undo: Undo::Words(NOTHING_TO_UNDO),
-        blast_radius: "none: the trail records again",
-        notes: vec![
+        undo: Undo::Words(NOTHING_TO_UNDO.into()),
+        blast_radius: "none: the trail records again".into(),
+        notes: told_of([
             "Only logging is restored, unless the operator has written down what the trail should be (executor.trails): \
              then its bucket and selectors are, and are read back.",
             "A trail that was deleted is created anew by a person.",
-        ],
+        ]),
         ..Step::blank()
     }
 }
@@ -80,9 +80,9 @@ pub(crate) fn restore_detector(target: &Target<'_>) -> Step {
                 .call("guardduty", "GetDetector", json!({ "DetectorId": target.name }))
                 .shows("Status", Expect::Equals(json!("ENABLED"))),
         ],
-        undo: Undo::Words(NOTHING_TO_UNDO),
-        blast_radius: "none: the detector detects again",
-        notes: vec!["A detector that was deleted is created anew by a person; its findings are gone."],
+        undo: Undo::Words(NOTHING_TO_UNDO.into()),
+        blast_radius: "none: the detector detects again".into(),
+        notes: told_of(["A detector that was deleted is created anew by a person; its findings are gone."]),
         ..Step::blank()
     }
 }
@@ -100,9 +100,9 @@ pub(crate) fn restore_config_recorder(target: &Target<'_>) -> Step {
                 )
                 .shows("ConfigurationRecordersStatus[].recording", Expect::Every(json!(true))),
         ],
-        undo: Undo::Words(NOTHING_TO_UNDO),
-        blast_radius: "none: the recorder records again",
-        notes: vec!["A recorder without a delivery channel does not start: restore the channel first."],
+        undo: Undo::Words(NOTHING_TO_UNDO.into()),
+        blast_radius: "none: the recorder records again".into(),
+        notes: told_of(["A recorder without a delivery channel does not start: restore the channel first."]),
         ..Step::blank()
     }
 }
@@ -123,9 +123,9 @@ pub(crate) fn preserve_logs(target: &Target<'_>) -> Step {
             }),
         )],
         verify: vec![],
-        undo: Undo::Words("nothing: the copy stays until a person lifts its legal hold (s3 PutObjectLegalHold)"),
-        blast_radius: "none: a copy of the case's raw records",
-        notes: vec!["The evidence bucket needs object lock."],
+        undo: Undo::Words("nothing: the copy stays until a person lifts its legal hold (s3 PutObjectLegalHold)".into()),
+        blast_radius: "none: a copy of the case's raw records".into(),
+        notes: told_of(["The evidence bucket needs object lock."]),
         ..Step::blank()
     }
 }

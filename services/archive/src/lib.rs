@@ -23,6 +23,7 @@
 mod bucket;
 mod chain;
 mod epochs;
+pub mod evidence;
 mod history;
 mod lane;
 mod location;

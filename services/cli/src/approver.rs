@@ -6,9 +6,11 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
+use trailwarden_core::plan::own::OwnPlaybook;
 use trailwarden_core::plan::{Action, Playbook, Tier};
 use trailwarden_core::resource::Resource;
 use trailwarden_core::response::approval::{
@@ -144,13 +146,22 @@ pub fn trails(path: &Path) -> Result<Vec<GoodTrail>> {
     trails.collect()
 }
 
+/// What an operator has written down, beside the case's own plan.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Written<'a> {
+    /// Playbooks.
+    pub own: &'a [Arc<OwnPlaybook>],
+    /// Trails as they should be.
+    pub trails: &'a [GoodTrail],
+}
+
 /// The council's proposal for the steps of a case's plan whose places are asked for (from 1; all without any).
 pub fn proposal(
     (tenant, case): (&str, &str),
     line: &str,
     steps: &[usize],
     lease_h: u32,
-    trails: &[GoodTrail],
+    written: Written<'_>,
     now: Timestamp,
 ) -> Result<Proposal> {
     let line = Line::read(line.as_bytes()).context("the case's plan")?;
@@ -163,9 +174,10 @@ pub fn proposal(
         if !wanted.is_empty() && !wanted.contains(&(at + 1)) {
             continue;
         }
-        let (Some(playbook), Some(kind)) = (step.known(), step.target_kind) else {
-            bail!("this version has no playbook {}", visible(&step.playbook, 64));
+        let Some(kind) = step.target_kind else {
+            bail!("step {} does not say what kind of thing it is about", at + 1);
         };
+        let known = step.known();
         let target = Resource {
             kind,
             account: step.account.into_owned(),
@@ -173,9 +185,17 @@ pub fn proposal(
             id: step.target.into_owned(),
             created: false,
         };
-        let action = Action { owner: step.owner.map(Cow::into_owned), ..Action::proposed(playbook, target) };
+        let action = match (known, written.own.iter().find(|own| own.name == step.playbook)) {
+            (Some(playbook), _) => Action::proposed(playbook, target),
+            (None, Some(own)) if own.answers.target == kind => Action::of_own(Arc::clone(own), target),
+            _ => bail!(
+                "there is no playbook {} here: neither this version nor `playbooks.files` has it",
+                visible(&step.playbook, 64)
+            ),
+        };
+        let action = Action { owner: step.owner.map(Cow::into_owned), ..action };
         let spelled = calls(&action, &CaseContext { case_id: case, reference_time: now });
-        let (supplied, spelled) = (known_good(&action, trails), serde_json::to_value(&spelled)?);
+        let (supplied, spelled) = (known_good(&action, written.trails), serde_json::to_value(&spelled)?);
         proposed.push(ProposedStep { action, spelled, supplied, rehearsed: None });
     }
     if proposed.is_empty() {
@@ -214,9 +234,8 @@ pub fn show(text: &str) -> Result<Vec<usize>> {
             bail!("step {} is not what this version would do; who made the proposal runs another", at + 1);
         }
         let target = &proposed.action.target;
-        let playbook = proposed.action.playbook;
-        let what = format!("{} on {} of account {}", playbook.as_str(), target.id, target.account);
-        tell(&format!("{}. {} ({:?})\n", at + 1, visible(&what, 400), playbook.tier()));
+        let what = format!("{} on {} of account {}", proposed.action.name(), target.id, target.account);
+        tell(&format!("{}. {} ({:?})\n", at + 1, visible(&what, 400), proposed.action.least_tier()));
         let show = |title: &str, calls: &[trailwarden_playbooks::Call]| {
             for (nth, call) in calls.iter().enumerate() {
                 let title = if nth == 0 { title } else { "" };
@@ -232,9 +251,9 @@ pub fn show(text: &str) -> Result<Vec<usize>> {
         }
         match &step.undo {
             Undo::Calls(undo) => show("undo", undo),
-            Undo::Words(words) => tell(&format!("   undo    {words}\n")),
+            Undo::Words(words) => tell(&format!("   undo    {}\n", visible(words, CALL_CHARS_MAX))),
         }
-        tell(&format!("   affects {}\n", step.blast_radius));
+        tell(&format!("   affects {}\n", visible(&step.blast_radius, CALL_CHARS_MAX)));
         match &proposed.rehearsed {
             Some(rehearsed @ Rehearsed::Told { told, .. }) => {
                 tell(&format!("   past    {}\n", visible(&rehearsed.text(), CALL_CHARS_MAX)));
@@ -254,7 +273,7 @@ pub fn show(text: &str) -> Result<Vec<usize>> {
             }
         }
         for note in &step.notes {
-            tell(&format!("   note    {note}\n"));
+            tell(&format!("   note    {}\n", visible(note, CALL_CHARS_MAX)));
         }
     }
     Ok(unrehearsed)
@@ -325,7 +344,7 @@ mod tests {
     #[test]
     fn a_plan_becomes_a_proposal_of_the_steps_that_are_asked_for() {
         let now = Timestamp::from_millis(1_700_000_000_000);
-        let of = |steps: &[usize]| proposal(("default", "c1"), &line(), steps, 24, &[], now);
+        let of = |steps: &[usize]| proposal(("default", "c1"), &line(), steps, 24, Written::default(), now);
         let mut all = of(&[]).expect("a proposal");
         assert_eq!(all.steps.len(), 3);
         let second = of(&[2]).expect("a proposal");
@@ -335,9 +354,11 @@ mod tests {
         }
         let good = r#"{"account":"111122223333","trail":"main","S3BucketName":"logs-example"}"#;
         let trails = [serde_json::from_str::<GoodTrail>(good).expect("a trail")];
-        let known = proposal(("default", "c1"), &line(), &[3], 24, &trails, now).expect("a proposal");
+        let known =
+            proposal(("default", "c1"), &line(), &[3], 24, Written { trails: &trails, ..Written::default() }, now)
+                .expect("a proposal");
         assert_eq!(known.steps[0].supplied["good_bucket_name"], "logs-example");
-        assert!(proposal(("default", "c1"), "{}", &[], 24, &[], now).is_err());
+        assert!(proposal(("default", "c1"), "{}", &[], 24, Written::default(), now).is_err());
         let text = |proposal: &Proposal| serde_json::to_string(proposal).expect("writes");
         // Only the quarantine denies anything.
         assert_eq!(show(&text(&all)).expect("shown"), [1]);

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -10,24 +11,27 @@ use tonic::Request;
 use tonic::transport::{Channel, Endpoint};
 use trailwarden_core::language::Language;
 use trailwarden_core::level::Verdict;
+use trailwarden_core::plan::own::OwnPlaybook;
 use trailwarden_core::response::approval::{Intent, Proposal, SignedOrder};
 use trailwarden_core::time::Timestamp;
 use trailwarden_playbooks::GoodTrail;
+use trailwarden_playbooks::executor::History;
 use trailwarden_proto::v1::case_service_client::CaseServiceClient;
 use trailwarden_proto::v1::{
     ApproveCaseRequest, Case, CaseState, CaseTransition, DenyCaseRequest, GetCaseRequest, LabelCaseRequest,
     ListCasesRequest, ListCasesResponse, ReplayCaseRequest, TransitionKind, UndoCaseRequest, WatchCasesRequest,
 };
 
-use crate::approver::{self, MaybeSigning, Signing};
+use crate::approver::{self, MaybeSigning, Signing, Written};
 use crate::calibrate;
 use crate::capsule::command::{ExportRequest, Known, export};
 use crate::command::{Format, Surroundings, print, tell};
 use crate::config::Config;
 use crate::line::Line;
+use crate::preserve::{self, PreserveRequest};
 use crate::rehearsal::Past;
 use crate::untrusted::{name, visible_json};
-use crate::{markdown, ocsf};
+use crate::{done, markdown, ocsf, own};
 
 /// How long a single answer may take.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -93,6 +97,16 @@ pub enum CaseCommand {
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
         /// The logs that hold the case's events: files or folders. A deployment does not keep raw records yet
+        #[arg(long, value_name = "PATH")]
+        logs: Vec<PathBuf>,
+    },
+    /// Copy a case's records to the evidence store, with a list of their digests. Nothing there is written over, and no
+    /// account is called, so nobody need approve it
+    Preserve {
+        /// Its id, as `case list` or `scan --cases` prints it
+        id: String,
+        /// The logs that hold the case's raw records: files or folders. Without them the archived activities are copied, since
+        /// a deployment does not keep raw records
         #[arg(long, value_name = "PATH")]
         logs: Vec<PathBuf>,
     },
@@ -189,17 +203,30 @@ pub fn run(
         let request = ExportRequest { id, out, logs, known, config: config.map(Path::to_owned) };
         return export(&request, surroundings);
     }
+    if let CaseCommand::Preserve { id, logs } = &command
+        && !logs.is_empty()
+    {
+        let request = PreserveRequest { id: id.clone(), logs: logs.clone(), config: config.map(Path::to_owned) };
+        return runtime.block_on(preserve::of_logs(&request, surroundings));
+    }
     let config = load()?;
     let server = server.unwrap_or_else(|| config.listen.council.clone());
     runtime.block_on(async {
         let council = council(&server).await?;
         match command {
             CaseCommand::Calibrate(asked) => calibrate::of_council(&asked, config, council, format).await,
+            CaseCommand::Preserve { id, .. } => {
+                let mut council = council;
+                let case = answered(council.get(timed(GetCaseRequest { id })).await)?;
+                preserve::of_deployment(&case, &config, surroundings).await
+            }
             command => {
                 let past = Past { location: &config.archive.location, environment: &surroundings.environment };
                 let trails = config.executor.trails.as_deref().map(|file| approver::trails(Path::new(file)));
                 let trails = trails.transpose()?.unwrap_or_default();
-                let desk = Desk { tenant: config.run.tenant, now: surroundings.now, past, trails };
+                let own = own::load(&config.playbooks)?;
+                let tenant = config.run.tenant.clone();
+                let desk = Desk { tenant, now: surroundings.now, past, trails, own, config: &config };
                 ask(command, council, &desk, format).await
             }
         }
@@ -227,6 +254,9 @@ struct Desk<'a> {
     past: Past<'a>,
     /// Trails as they should be.
     trails: Vec<GoodTrail>,
+    /// Playbooks of the operator's.
+    own: Vec<Arc<OwnPlaybook>>,
+    config: &'a Config,
 }
 
 type Council = CaseServiceClient<Channel>;
@@ -254,8 +284,16 @@ async fn ask(command: CaseCommand, mut council: Council, desk: &Desk<'_>, format
             }
         }
         CaseCommand::Get { id, language } => {
-            let case = answered(council.get(timed(GetCaseRequest { id })).await)?;
-            print(&in_full(&case, language, format)?)?;
+            let case = answered(council.get(timed(GetCaseRequest { id: id.clone() })).await)?;
+            let text = in_full(&case, language, format)?;
+            let history = match done::of_case(desk.config, &id).await {
+                Ok(history) => history.filter(|history| !history.is_empty()),
+                Err(error) => {
+                    tell(&format!("what was done is not known: {}\n", name(&format!("{error:#}"))));
+                    None
+                }
+            };
+            print(&with_history(text, history.as_ref(), format)?)?;
         }
         CaseCommand::Watch { from } => {
             let request = WatchCasesRequest { from_sequence: from.unwrap_or_default() };
@@ -271,7 +309,7 @@ async fn ask(command: CaseCommand, mut council: Council, desk: &Desk<'_>, format
             print(&line(&answered(council.label(timed(request)).await)?, format))?;
         }
         // They need more than a council: see `run`.
-        CaseCommand::Calibrate(_) | CaseCommand::Export { .. } => {}
+        CaseCommand::Calibrate(_) | CaseCommand::Export { .. } | CaseCommand::Preserve { .. } => {}
         command @ (CaseCommand::Propose { .. }
         | CaseCommand::Approve { .. }
         | CaseCommand::Deny { .. }
@@ -286,7 +324,8 @@ async fn ask(command: CaseCommand, mut council: Council, desk: &Desk<'_>, format
 async fn planned(council: &mut Council, desk: &Desk<'_>, id: &str, steps: &[usize], lease_h: u32) -> Result<Proposal> {
     let case = answered(council.get(timed(GetCaseRequest { id: id.to_owned() })).await)?;
     let place = (desk.tenant.as_str(), id);
-    let mut proposal = approver::proposal(place, &case.line_json, steps, lease_h, &desk.trails, desk.now)?;
+    let written = Written { own: &desk.own, trails: &desk.trails };
+    let mut proposal = approver::proposal(place, &case.line_json, steps, lease_h, written, desk.now)?;
     desk.past.rehearse(&mut proposal, &case.line_json).await?;
     Ok(proposal)
 }
@@ -402,6 +441,20 @@ fn in_full(case: &Case, language: Option<Language>, format: Format) -> Result<St
         }
         (Format::Table | Format::Jsonl, None) => Ok(line(case, Format::Jsonl)),
         (Format::Ocsf, _) => Ok(line(case, Format::Ocsf)),
+    }
+}
+
+/// A case in full with what was done about it: a member of its line, a section of a ticket; a finding tells of none.
+fn with_history(text: String, history: Option<&History>, format: Format) -> Result<String> {
+    let Some(history) = history else { return Ok(text) };
+    match format {
+        Format::Markdown => Ok(format!("{text}{}", done::section(history))),
+        Format::Ocsf => Ok(text),
+        Format::Jsonl => done::added(&text, history),
+        Format::Table => {
+            done::told(history).iter().for_each(|line| tell(&format!("{line}\n")));
+            done::added(&text, history)
+        }
     }
 }
 

@@ -18,12 +18,13 @@ use crate::background::Background;
 use crate::capsule::command as capsule;
 use crate::config::Config;
 use crate::findings::Findings;
+use crate::life::Live;
 use crate::progress::Bar;
 use crate::scan::{Outputs, Scanner};
 use crate::terminal::{self, Screen};
 use crate::untrusted::visible;
 use crate::words::Words;
-use crate::{demo, markdown, outputs, report};
+use crate::{demo, life, markdown, outputs, report};
 
 /// Exit code of `--fail-on` when its verdict was reached.
 const REACHED: u8 = 1;
@@ -68,6 +69,17 @@ pub enum Format {
     Ocsf,
     /// Cases in full, to paste into a ticket
     Markdown,
+}
+
+/// What `demo` was asked for.
+#[derive(Debug)]
+pub struct DemoRequest {
+    pub seed: u64,
+    pub report: PathBuf,
+    pub language: Language,
+    /// Whether a step is carried out and undone, on an AWS of this machine.
+    pub live: bool,
+    pub endpoint: Option<String>,
 }
 
 /// What `scan` was asked for.
@@ -155,11 +167,14 @@ pub fn scan(request: ScanRequest, surroundings: &Surroundings<'_>) -> Result<Exi
 }
 
 /// Generates an organisation, plants attacks in it, scans it, and shows what was planted against what was found.
-pub fn demo(seed: u64, report_path: &Path, language: Language, surroundings: &Surroundings<'_>) -> Result<ExitCode> {
-    let words = Words::of(language);
+pub fn demo(asked: &DemoRequest, surroundings: &Surroundings<'_>) -> Result<ExitCode> {
+    let DemoRequest { seed, report: report_path, language, live, endpoint } = asked;
+    // What is lacking is said before anything is made.
+    let live = live.then(|| Live::at(endpoint.as_deref())).transpose()?;
+    let words = Words::of(*language);
     let scanner = Scanner::from_config(demo::config())?;
     let mut report_file = create(report_path)?;
-    let organisation = demo::Organisation::generate(seed)?;
+    let organisation = demo::Organisation::generate(*seed)?;
     let mut findings =
         scanner.scan(&organisation.inputs(), surroundings.now, &|_| {}, Outputs::default()).context("the demo")?;
     findings.planted = Some(organisation.planted(&findings));
@@ -167,8 +182,13 @@ pub fn demo(seed: u64, report_path: &Path, language: Language, surroundings: &Su
     finish(Some(report_file), Some(report_path))?;
 
     let screen = surroundings.screen();
-    let text =
-        format!("{}\n{}", terminal::cases(&findings, screen, words), terminal::planted(&findings, screen, words));
+    let life = life::dry_run(&scanner, &organisation.inputs(), &findings, surroundings.now, words)?;
+    let text = format!(
+        "{}\n{}\n{}\n",
+        terminal::cases(&findings, screen, words),
+        terminal::planted(&findings, screen, words),
+        life.join("\n")
+    );
     if !print(&text)? {
         tell("trailwarden: standard output was closed before everything was printed\n");
     }
@@ -176,7 +196,10 @@ pub fn demo(seed: u64, report_path: &Path, language: Language, surroundings: &Su
     tell(&format!("report     {}\n", report_path.display()));
     let capsule_path = report_path.with_extension("capsule");
     capsule::write_one(&scanner, &organisation.inputs(), &findings, &capsule_path, surroundings)?;
-    Ok(ExitCode::SUCCESS)
+    match live {
+        Some(live) if !live.run(&findings, surroundings.now, words)? => Ok(ExitCode::FAILURE),
+        _ => Ok(ExitCode::SUCCESS),
+    }
 }
 
 /// The report that a path's ending asks for: Markdown, or else a page.

@@ -38,6 +38,8 @@ pub struct Config {
     pub cases: Cases,
     pub routing: Routing,
     pub report: Report,
+    pub playbooks: Playbooks,
+    pub response: Response,
     pub run: Run,
     pub bus: Bus,
     pub windows: Windows,
@@ -136,6 +138,22 @@ pub struct Routing {
 #[serde(deny_unknown_fields)]
 pub struct Report {
     pub language: Language,
+}
+
+/// Playbooks besides the built-in ones.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Playbooks {
+    pub files: Vec<PathBuf>,
+}
+
+/// What belongs to acting on cases and is no executor's.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Response {
+    /// A folder, or `s3://bucket/prefix`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<String>,
 }
 
 /// What all processes of one deployment share.

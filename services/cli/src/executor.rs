@@ -16,8 +16,8 @@ use trailwarden_runtime::Clock;
 use trailwarden_runtime::metrics::Metrics;
 use trailwarden_runtime::readiness::Readiness;
 
-use crate::approver;
 use crate::config::{Config, ExecutorMode};
+use crate::{approver, own};
 
 /// Bytes of the random part of an executor's name.
 const NAME_BYTES: usize = 8;
@@ -76,6 +76,7 @@ pub(crate) fn world(
         limits,
         management_account: own.management_account.clone(),
         active_principals: own.active_principals,
+        own: own::load(&config.playbooks)?,
     };
     Ok((Own { settings }, Deps { bus, aws: Arc::new(client), key: Arc::new(key), clock, readiness, metrics }))
 }

@@ -10,6 +10,7 @@ use trailwarden_core::detection::{Rule, RuleIndex};
 use trailwarden_core::level::{Severity, Verdict};
 use trailwarden_core::negotiation::Judgement;
 use trailwarden_core::negotiation::score::prior;
+use trailwarden_core::plan::Action;
 use trailwarden_core::time::Timestamp;
 use trailwarden_playbooks::{CaseContext, Step};
 
@@ -114,7 +115,9 @@ pub struct Reject {
 pub struct Finding {
     pub case: Case,
     pub judgement: Judgement,
-    /// For each action of the judgement's plan, in its order: how it would be done.
+    /// The judgement's plan, and behind it what playbooks of the operator's offer.
+    pub actions: Vec<Action>,
+    /// For each action, in their order: how it would be done.
     pub steps: Vec<Step>,
 }
 
@@ -186,13 +189,13 @@ impl From<&Problem> for Reject {
 }
 
 impl Finding {
-    /// Spells the judgement's plan out. Sessions would be revoked as of the case's last event, so that the
-    /// same input gives the same plan.
-    pub fn new(case: Case, judgement: Judgement) -> Self {
+    /// Spells the judgement's plan out, and `offers` behind it. Sessions would be revoked as of the case's last event, so
+    /// that the same input gives the same plan.
+    pub fn new(case: Case, judgement: Judgement, offers: Vec<Action>) -> Self {
         let context = CaseContext { case_id: &case.id, reference_time: case.last_event_time };
-        let actions = &judgement.plan.actions;
+        let actions: Vec<Action> = judgement.plan.actions.iter().cloned().chain(offers).collect();
         let steps = actions.iter().map(|action| trailwarden_playbooks::calls(action, &context)).collect();
-        Self { case, judgement, steps }
+        Self { case, judgement, actions, steps }
     }
 
     /// The events that make the case, those not kept in full last. What only surrounds it, routine changes that no

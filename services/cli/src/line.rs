@@ -279,7 +279,7 @@ impl<'a> Line<'a> {
             severity: Some(judgement.severity),
             techniques,
             reasons,
-            plan: (0..judgement.plan.actions.len()).map(|at| step(finding, at)).collect(),
+            plan: (0..finding.actions.len()).map(|at| step(finding, at)).collect(),
             brains: judgement
                 .brains
                 .iter()
@@ -442,14 +442,14 @@ fn routed(route: &Route, language: Language) -> Routed<'static> {
 
 /// The step of an action with what is known of how it would be done.
 fn step(finding: &Finding, at: usize) -> Step<'_> {
-    let action = &finding.judgement.plan.actions[at];
+    let action = &finding.actions[at];
     let step = finding.steps.get(at);
     let calls = step.map_or(&[][..], |step| &step.calls);
     let lines = |calls: &[trailwarden_playbooks::Call]| calls.iter().map(|call| cli_text(call).into()).collect();
     let mut commands: Vec<Cow<'_, str>> = step.map_or_else(Vec::new, |step| lines(&step.captured_first));
     commands.extend::<Vec<_>>(lines(calls));
     Step {
-        playbook: action.playbook.as_str().into(),
+        playbook: action.name().into(),
         target: Cow::from(&action.target.id),
         tier: action.tier,
         mode: action.mode,
@@ -469,10 +469,10 @@ fn step(finding: &Finding, at: usize) -> Step<'_> {
         undo: match step.map(|step| &step.undo) {
             None => Undo::default(),
             Some(trailwarden_playbooks::Undo::Calls(calls)) => Undo::Commands(lines(calls)),
-            Some(trailwarden_playbooks::Undo::Words(words)) => Undo::Words((*words).into()),
+            Some(trailwarden_playbooks::Undo::Words(words)) => Undo::Words(words.as_ref().into()),
         },
-        affects: step.map_or("", |step| step.blast_radius).into(),
-        notes: step.map_or_else(Vec::new, |step| step.notes.iter().map(|note| (*note).into()).collect()),
+        affects: step.map_or("", |step| step.blast_radius.as_ref()).into(),
+        notes: step.map_or_else(Vec::new, |step| step.notes.iter().map(|note| note.as_ref().into()).collect()),
     }
 }
 

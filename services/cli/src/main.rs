@@ -61,8 +61,7 @@ enum Command {
     #[command(subcommand)]
     Notify(NotifyCommand),
     /// What can be done about a case, and what the executor needs for it
-    #[command(subcommand)]
-    Playbook(PlaybookCommand),
+    Playbook(PlaybookArguments),
     /// Keys of those who approve
     #[command(subcommand)]
     Approver(ApproverCommand),
@@ -115,6 +114,15 @@ struct CaseArguments {
 }
 
 #[derive(Debug, Args)]
+struct PlaybookArguments {
+    #[command(subcommand)]
+    command: PlaybookCommand,
+    /// Configuration file (TOML): its `playbooks.files` are yours
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 struct AuditArguments {
     #[command(subcommand)]
     command: AuditCommand,
@@ -160,6 +168,12 @@ struct Demo {
     /// The language that cases are told in: en or ko
     #[arg(long, value_name = "LANGUAGE", default_value_t)]
     language: Language,
+    /// Carry a step out too, on an AWS of this machine (moto, which `tests/install_servers.sh` installs), and undo it
+    #[arg(long)]
+    live: bool,
+    /// Where that AWS answers, if it runs already: `http://127.0.0.1:5000`
+    #[arg(long, value_name = "URL", requires = "live")]
+    endpoint: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -372,7 +386,10 @@ fn main() -> ExitCode {
         stderr_is_terminal: std::io::stderr().is_terminal(),
     };
     let outcome = match arguments.command {
-        Command::Demo(demo) => command::demo(demo.seed, &demo.report, demo.language, &surroundings),
+        Command::Demo(asked) => {
+            let Demo { seed, report, language, live, endpoint } = asked;
+            command::demo(&command::DemoRequest { seed, report, language, live, endpoint }, &surroundings)
+        }
         Command::Scan(scan) => command::scan(
             command::ScanRequest {
                 paths: scan.paths,
@@ -421,7 +438,7 @@ fn main() -> ExitCode {
             case::run(asked.command, asked.server, asked.config.as_deref(), asked.format, &surroundings)
         }
         Command::Notify(asked) => notify::run(asked, std::sync::Arc::new(wall_clock), &surroundings),
-        Command::Playbook(command) => playbook::run(&command),
+        Command::Playbook(asked) => playbook::run(&asked.command, asked.config.as_deref(), &surroundings),
         Command::Approver(command) => approver::run(&command),
         Command::Audit(asked) => audit::run(asked.command, asked.config.as_deref(), &surroundings),
         Command::Doctor(asked) => doctor::doctor(asked.task(), asked.config.as_deref(), &surroundings),

@@ -224,7 +224,7 @@ impl trailwarden_council::Judge for Scanner {
     }
 
     fn tell(&self, case: Case, judgement: Judgement) -> Judged {
-        self.told(Finding::new(case, judgement))
+        self.told(self.found(case, judgement))
     }
 }
 

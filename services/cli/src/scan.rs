@@ -21,7 +21,10 @@ use trailwarden_core::language::Language;
 use trailwarden_core::level::{Level, Severity};
 use trailwarden_core::negotiation::calibration::{self, Calibration};
 use trailwarden_core::negotiation::exchange::Ask;
-use trailwarden_core::negotiation::{Negotiation, Terms, freeze, negotiate, negotiate_deterministically};
+use trailwarden_core::negotiation::{
+    Judgement, Negotiation, Terms, freeze, negotiate, negotiate_deterministically, offers,
+};
+use trailwarden_core::plan::own::OwnPlaybook;
 use trailwarden_core::record::RecordView;
 use trailwarden_core::registry::Registry;
 use trailwarden_core::time::{MINUTE_MS, Timestamp};
@@ -35,8 +38,8 @@ use crate::event_lines::EventLines;
 use crate::findings::{Finding, Findings, Reject};
 use crate::lines::{EventLine, write_case};
 use crate::ocsf::write_finding;
-use crate::rules;
 use crate::untrusted::name;
+use crate::{own, rules};
 
 /// Cases kept whole for the report and the terminal, the most urgent first. All of them go to `--cases`.
 const FINDINGS_KEPT_MAX: usize = 200;
@@ -50,6 +53,8 @@ pub(crate) const CLOCK_SKEW_MS: i64 = 5 * MINUTE_MS;
 pub enum Error {
     #[error(transparent)]
     Rules(#[from] rules::Error),
+    #[error(transparent)]
+    Playbooks(#[from] own::Error),
     #[error(transparent)]
     Collect(#[from] trailwarden_collector::Error),
     #[error("could not read the model bundle {}", path.display())]
@@ -92,6 +97,8 @@ pub struct Sources {
     pub bundle: Option<Vec<u8>>,
     /// The calibration, as a file holds it.
     pub calibration: Option<Vec<u8>>,
+    /// The operator's own playbooks.
+    pub playbooks: Vec<Arc<OwnPlaybook>>,
 }
 
 impl Sources {
@@ -108,6 +115,7 @@ impl Sources {
             rules: rules::own(&config.detections)?,
             bundle: bundle.transpose()?,
             calibration: calibration.transpose()?,
+            playbooks: own::load(&config.playbooks)?,
         })
     }
 }
@@ -284,7 +292,13 @@ impl Scanner {
             let (negotiation, asks) = self.opened(&case);
             judgement = negotiate(negotiation, asks, Negotiation::deterministic_answer);
         }
-        Finding::new(case, judgement)
+        self.found(case, judgement)
+    }
+
+    /// A judged case with the steps that could be taken.
+    pub fn found(&self, case: Case, judgement: Judgement) -> Finding {
+        let offers = offers(&self.sources.playbooks, &case, &judgement, &self.registry);
+        Finding::new(case, judgement, offers)
     }
 }
 

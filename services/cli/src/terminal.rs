@@ -281,12 +281,12 @@ impl Lines {
     }
 
     fn steps(&mut self, finding: &Finding) {
-        let actions = &finding.judgement.plan.actions;
+        let actions = &finding.actions;
         for (at, action) in actions.iter().take(STEPS_MAX).enumerate() {
             let head = label(if at == 0 { self.w.label_propose } else { "" });
             let what = format!(
                 "{} {} {} ({:?}, {})",
-                action.playbook.as_str(),
+                action.name(),
                 (self.w.resource_kind)(action.target.kind),
                 untrusted::name(&action.target.id),
                 action.tier,

@@ -10,12 +10,28 @@ use trailwarden_core::language::Language;
 use trailwarden_core::level::Level;
 use trailwarden_core::plan::{Mode, Playbook, Tier};
 use trailwarden_core::resource::ResourceKind;
+use trailwarden_core::response::life::{State, Work};
 use trailwarden_core::time::Timestamp;
+
+/// Words of a step's life.
+#[derive(Debug)]
+pub struct LifeWords {
+    pub dry_head: &'static str,
+    pub live_head: fn(&str) -> String,
+    pub plan: &'static str,
+    pub rehearse: &'static str,
+    pub approve: &'static str,
+    pub approvers: fn(Tier) -> &'static str,
+    pub work: fn(Work) -> &'static str,
+    /// Where the action stands after it.
+    pub state: fn(State) -> &'static str,
+}
 
 /// All words of one language.
 #[derive(Debug)]
 pub struct Words {
     pub language: Language,
+    pub life: LifeWords,
 
     // Numbers and times.
     pub events: fn(u64) -> String,

@@ -29,6 +29,7 @@ mod repair;
 pub mod resource;
 pub mod response;
 pub mod sequence;
+pub mod spelling;
 pub mod stored;
 pub mod time;
 pub mod turnstile;

@@ -1,8 +1,14 @@
 //! Plans: what could be done about a case, chosen from a closed menu. The exact AWS calls of each
-//! step belong to the playbooks room; core knows the menu's names, tiers and what each can target.
+//! step belong to the playbooks room; core knows the menu's names, tiers and what each can target. Beside the menu stand
+//! playbooks that operators write ([`own`]).
+
+pub mod own;
+
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use self::own::OwnPlaybook;
 use crate::resource::{Resource, ResourceKind};
 
 /// Who must agree before a step is taken.
@@ -32,22 +38,27 @@ macro_rules! menu {
         /// The closed menu of responses (RESPONSE.md).
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(rename_all = "snake_case")]
-        pub enum Playbook { $($(#[$meta])* $variant),+ }
+        pub enum Playbook {
+            $($(#[$meta])* $variant,)+
+            /// One that the operator wrote: which stands in [`Action::own`]. Not on the menu.
+            Own,
+        }
 
         impl Playbook {
             pub const ALL: &'static [Playbook] = &[$(Playbook::$variant),+];
 
             pub const fn as_str(self) -> &'static str {
-                match self { $(Playbook::$variant => $name),+ }
+                match self { $(Playbook::$variant => $name,)+ Playbook::Own => "own" }
             }
 
             pub const fn tier(self) -> Tier {
-                match self { $(Playbook::$variant => Tier::$tier),+ }
+                // Of the operator's, what it says itself counts: see [`Action::least_tier`].
+                match self { $(Playbook::$variant => Tier::$tier,)+ Playbook::Own => Tier::T3 }
             }
 
             /// The one kind of resource this playbook acts on.
             pub const fn target_kind(self) -> ResourceKind {
-                match self { $(Playbook::$variant => ResourceKind::$kind),+ }
+                match self { $(Playbook::$variant => ResourceKind::$kind,)+ Playbook::Own => ResourceKind::Other }
             }
         }
     };
@@ -96,12 +107,37 @@ pub struct Action {
     pub owner: Option<String>,
     pub tier: Tier,
     pub mode: Mode,
+    /// What the operator's playbook says, whole, so that the step can be undone whatever becomes of its file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own: Option<Arc<OwnPlaybook>>,
 }
 
 impl Action {
     /// A step at its playbook's tier that changes nothing yet.
     pub fn proposed(playbook: Playbook, target: Resource) -> Self {
-        Self { playbook, target, owner: None, tier: playbook.tier(), mode: Mode::DryRun }
+        Self { playbook, target, owner: None, tier: playbook.tier(), mode: Mode::DryRun, own: None }
+    }
+
+    /// A step of a playbook of the operator's.
+    pub fn of_own(own: Arc<OwnPlaybook>, target: Resource) -> Self {
+        Self { playbook: Playbook::Own, target, owner: None, tier: own.tier, mode: Mode::DryRun, own: Some(own) }
+    }
+
+    /// The playbook's name, whosever it is.
+    pub fn name(&self) -> &str {
+        match (self.playbook, &self.own) {
+            (Playbook::Own, Some(own)) => &own.name,
+            (playbook, _) => playbook.as_str(),
+        }
+    }
+
+    /// Who must agree at least, whatever tier is written beside it.
+    pub fn least_tier(&self) -> Tier {
+        let least = match (self.playbook, &self.own) {
+            (Playbook::Own, Some(own)) => own.tier,
+            (playbook, _) => playbook.tier(),
+        };
+        least.max(self.tier)
     }
 
     /// The same step, with the name of the user that owns the target.

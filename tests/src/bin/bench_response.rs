@@ -1,7 +1,8 @@
-//! From an order to its applied step: what an executor takes of that time by itself, on a real broker, against moto.
+//! From a verdict to its applied step: what is taken of that time apart from AWS, on a real broker, against moto.
 //!
-//! `bench_response [ORDERS]`: orders are signed and sent one after the other; each is a user's quarantine. Calls of AWS are
-//! timed and taken off. The last line is one of JSON.
+//! `bench_response [ORDERS]`: one after the other, a case's entry is logged, read from the log, answered by a proposal and by an
+//! order that an approver's key at hand signs, and carried out; each is a user's quarantine. Calls of AWS are timed and taken
+//! off. No person's time to decide is in it. The last line is one of JSON.
 
 #![allow(clippy::print_stdout, reason = "printing is what it is for")]
 #![allow(clippy::disallowed_methods, reason = "a bench is about time, and talks to a script of its own")]
@@ -156,6 +157,7 @@ fn executor(moto: &Moto, bus: &Arc<dyn Bus>, ann: &SigningKey) -> (Config, Deps,
         limits: Limits::default(),
         management_account: None,
         active_principals: 1_000,
+        own: vec![],
     };
     let deps = Deps {
         bus: Arc::clone(bus),
@@ -193,18 +195,29 @@ async fn measure(orders: usize) -> Value {
         idle_max: None,
     };
     let mut lives = bus.subscribe(&consumer).await.unwrap();
-    let (mut whole, mut own) = (Vec::new(), Vec::new());
+    let cases = Consumer {
+        stream: Stream::Case,
+        name: "bench-cases".to_owned(),
+        filter: format!("tw.case.{TENANT}.>"),
+        ..consumer
+    };
+    let mut verdicts = bus.subscribe(&cases).await.unwrap();
+    let (mut whole, mut own, mut from_verdict) = (Vec::new(), Vec::new(), Vec::new());
     for nth in 0..FIRST + orders {
-        let (submitted, action) = order(nth, &ann);
         let case = format!("c{nth}");
+        let (submitted, action) = order(nth, &ann);
         plan(bus.as_ref(), TENANT, &case, &[action]).await;
+        let logged = Instant::now();
+        let entry = Outgoing { payload: json!({ "case_id": case }).to_string().into(), ..Outgoing::default() };
+        bus.publish(&Subject::case(TENANT, &case), entry).await.unwrap();
+        verdicts.next(PATIENCE).await.unwrap().expect("the entry").ack().await.unwrap();
         let began = Instant::now();
         let message = Outgoing { payload: json!(submitted).to_string().into(), ..Outgoing::default() };
         bus.publish(&Subject::order(TENANT, &case), message).await.unwrap();
         loop {
             let delivery = lives.next(PATIENCE).await.unwrap().expect("the executor is at work");
             let record: Record = serde_json::from_slice(&delivery.message().payload).unwrap();
-            let took = began.elapsed();
+            let (took, since_verdict) = (began.elapsed(), logged.elapsed());
             delivery.ack().await.unwrap();
             if record.case == case && record.life.state == State::Failed {
                 panic!("{:?}", record.life.evidence);
@@ -214,6 +227,7 @@ async fn measure(orders: usize) -> Value {
                 if nth >= FIRST {
                     whole.push(took.as_secs_f64() * 1e3);
                     own.push(took.saturating_sub(by_aws).as_secs_f64() * 1e3);
+                    from_verdict.push(since_verdict.saturating_sub(by_aws).as_secs_f64() * 1e3);
                 }
                 break;
             }
@@ -221,12 +235,13 @@ async fn measure(orders: usize) -> Value {
     }
     stop.cancel();
     executor.await.unwrap().unwrap();
-    for times in [&mut whole, &mut own] {
+    for times in [&mut whole, &mut own, &mut from_verdict] {
         times.sort_by(f64::total_cmp);
     }
     json!({
         "orders": orders,
         "order_to_applied_ms": { "p50": percentile(&whole, 0.5), "p99": percentile(&whole, 0.99) },
+        "verdict_to_applied_p99_ms": percentile(&from_verdict, 0.99),
         "without_aws_ms": { "p50": percentile(&own, 0.5), "p99": percentile(&own, 0.99) },
     })
 }

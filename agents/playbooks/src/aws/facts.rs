@@ -7,25 +7,27 @@ use serde::Deserialize;
 use super::AwsError;
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Table {
-    services: BTreeMap<String, Service>,
+pub(crate) struct Table {
+    #[serde(borrow)]
+    services: BTreeMap<&'static str, Service>,
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Service {
-    pub(super) protocol: Protocol,
-    pub(super) version: String,
+pub(crate) struct Service {
+    pub(crate) protocol: Protocol,
+    pub(crate) version: String,
     /// What `X-Amz-Target` begins with.
     #[serde(default)]
-    pub(super) target: String,
+    pub(crate) target: String,
     #[serde(default)]
-    pub(super) namespace: String,
-    operations: BTreeMap<String, Operation>,
+    pub(crate) namespace: String,
+    #[serde(borrow)]
+    operations: BTreeMap<&'static str, Operation>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Protocol {
+pub(crate) enum Protocol {
     Query,
     Ec2,
     Json,
@@ -34,24 +36,24 @@ pub(super) enum Protocol {
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Operation {
+pub(crate) struct Operation {
     /// Method and path with `{Member}` places; `POST /` where it says nothing.
-    pub(super) http: Option<(String, String)>,
-    pub(super) request: Shape,
+    pub(crate) http: Option<(String, String)>,
+    pub(crate) request: Shape,
     /// The member that is the whole body.
-    pub(super) request_payload: Option<String>,
-    pub(super) answer: Option<Shape>,
-    pub(super) answer_payload: Option<String>,
+    pub(crate) request_payload: Option<String>,
+    pub(crate) answer: Option<Shape>,
+    pub(crate) answer_payload: Option<String>,
     /// The element around a query answer's members.
-    pub(super) wrapper: Option<String>,
+    pub(crate) wrapper: Option<String>,
     /// Whether S3 wants a digest of the body.
     #[serde(default)]
-    pub(super) checksum: bool,
+    pub(crate) checksum: bool,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
-pub(super) enum Shape {
+pub(crate) enum Shape {
     Scalar(Scalar),
     List {
         #[serde(rename = "l")]
@@ -67,7 +69,7 @@ pub(super) enum Shape {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-pub(super) enum Scalar {
+pub(crate) enum Scalar {
     #[serde(rename = "s")]
     Text,
     #[serde(rename = "i")]
@@ -77,18 +79,18 @@ pub(super) enum Scalar {
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Member {
+pub(crate) struct Member {
     #[serde(rename = "n", default)]
     name: Option<String>,
     #[serde(rename = "s")]
-    pub(super) shape: Shape,
+    pub(crate) shape: Shape,
     #[serde(rename = "in", default)]
-    pub(super) place: Option<Place>,
+    pub(crate) place: Option<Place>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Place {
+pub(crate) enum Place {
     Uri,
     Querystring,
     Header,
@@ -96,21 +98,35 @@ pub(super) enum Place {
 }
 
 impl Member {
-    pub(super) fn wire_name<'a>(&'a self, own: &'a str) -> &'a str {
+    pub(crate) fn wire_name<'a>(&'a self, own: &'a str) -> &'a str {
         self.name.as_deref().unwrap_or(own)
     }
 }
 
 impl Table {
     /// The table that is compiled in; a test holds it to be whole.
-    pub(super) fn compiled_in() -> Result<Self, AwsError> {
+    pub(crate) fn compiled_in() -> Result<Self, AwsError> {
         serde_json::from_str(include_str!("../../data/protocols.json"))
             .map_err(|error| AwsError::invalid(format!("the table of operations: {error}")))
     }
 
-    pub(super) fn operation(&self, service: &str, operation: &str) -> Result<(&Service, &Operation), AwsError> {
+    pub(crate) fn operation(&self, service: &str, operation: &str) -> Result<(&Service, &Operation), AwsError> {
         let unknown = || AwsError::invalid(format!("no operation {service} {operation} is known"));
         let service = self.services.get(service).ok_or_else(unknown)?;
         Ok((service, service.operations.get(operation).ok_or_else(unknown)?))
+    }
+
+    /// An operation by the names that the table has for it.
+    pub(crate) fn named(&self, service: &str, operation: &str) -> Option<(&'static str, &'static str, &Operation)> {
+        let (service, known) = self.services.get_key_value(service)?;
+        let (operation, facts) = known.operations.get_key_value(operation)?;
+        Some((service, operation, facts))
+    }
+
+    /// Every operation.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&'static str, &'static str)> + '_ {
+        self.services
+            .iter()
+            .flat_map(|(service, known)| known.operations.keys().map(|operation| (*service, *operation)))
     }
 }

@@ -5,7 +5,7 @@ mod client;
 mod credentials;
 mod endpoint;
 mod error;
-mod facts;
+pub(crate) mod facts;
 mod read;
 mod write;
 

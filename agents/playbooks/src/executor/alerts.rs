@@ -107,7 +107,7 @@ const fn done(playbook: Playbook) -> Kind {
 
 fn step(record: &Record, state: StepState) -> Step {
     let action = &record.action;
-    Step { playbook: action.playbook.as_str().to_owned(), target: action.target.id.clone(), state }
+    Step { playbook: action.name().to_owned(), target: action.target.id.clone(), state }
 }
 
 impl Executor {

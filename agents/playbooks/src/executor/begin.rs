@@ -27,13 +27,15 @@ impl Executor {
         let (case, key) = (&proposal.case, idempotency_key(&proposal.case, action));
         let context = CaseContext { case_id: case, reference_time: proposal.reference_time };
         let step = calls(action, &context);
-        let what = format!("{} on {}", action.playbook.as_str(), action.target.id);
+        let what = format!("{} on {}", action.name(), action.target.id);
         if let Some(why) = self.why_not(beginning, proposed, &step) {
             let why = format!("{what}: {why}");
             self.note("executor", "refused", case, &key, &why, false).await?;
             return self.call_administrator(case, (beginning.sequence, &key), &why).await;
         }
-        let lease_ms = proposal.lease_ms.min(LEASE_MS_MAX);
+        // A playbook of the operator's says itself how long it may stand.
+        let longest_ms = action.own.as_ref().map_or(LEASE_MS_MAX, |own| i64::from(own.lease_h) * HOUR_MS);
+        let lease_ms = proposal.lease_ms.min(LEASE_MS_MAX).min(longest_ms);
         let record = Record {
             key: key.clone(),
             case: case.clone(),
@@ -82,7 +84,9 @@ impl Executor {
         let allowed = self.settings.limits.allow(&ledger, action, self.settings.active_principals, consent, *now);
         let denies = denial(action, &context).is_some();
         let needs_person = proposed.rehearsed.as_ref().is_some_and(Rehearsed::needs_person);
-        let why = if serde_json::to_value(step).ok().as_ref() != Some(&proposed.spelled) {
+        let why = if !self.is_known(action) {
+            "it is no playbook that this executor was given"
+        } else if serde_json::to_value(step).ok().as_ref() != Some(&proposed.spelled) {
             "its calls are not those that this executor would make"
         } else if denies && proposed.rehearsed.is_none() {
             "nobody rehearsed it, and the proposal does not say so"

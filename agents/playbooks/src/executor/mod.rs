@@ -8,6 +8,7 @@
 mod alerts;
 mod audit;
 mod begin;
+mod history;
 mod holds;
 mod orders;
 mod perform;
@@ -22,7 +23,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde_json::Value;
 use trailwarden_bus::{Bus, Error as BusError, Outgoing, Published, Sequence, Stored, Subject};
-use trailwarden_core::plan::Playbook;
+use trailwarden_core::plan::own::OwnPlaybook;
+use trailwarden_core::plan::{Action, Playbook};
 use trailwarden_core::response::approval::Registry;
 use trailwarden_core::response::audit::Note;
 use trailwarden_core::response::hold::Left;
@@ -41,6 +43,7 @@ use audit::AuditLog;
 use perform::{Held, Performance};
 
 pub use audit::{AuditError, verify_audit, verify_lines};
+pub use history::{Acted, History, Ordered, Proposed, history};
 pub use orders::LEASE_MS_MAX;
 pub(crate) use perform::unbuilt;
 pub use record::Record;
@@ -96,6 +99,8 @@ pub struct Settings {
     pub management_account: Option<String>,
     /// Principals that are active in a day, as the limits count them.
     pub active_principals: usize,
+    /// Playbooks of the operator's; no others are carried out.
+    pub own: Vec<Arc<OwnPlaybook>>,
 }
 
 /// An executor at work.
@@ -419,6 +424,15 @@ impl Executor {
         Ok(self.audit.append(&Note { actor, what, case, action, detail, ends }, (self.clock)()).await?)
     }
 
+    /// Whether an action is of the menu, or of a playbook that this executor was given, word for word.
+    fn is_known(&self, action: &Action) -> bool {
+        match (action.playbook, &action.own) {
+            (Playbook::Own, Some(own)) => self.settings.own.contains(own),
+            (Playbook::Own, None) | (_, Some(_)) => false,
+            (_, None) => true,
+        }
+    }
+
     fn life_subject(&self, key: &str) -> Subject {
         Subject::action(&self.settings.tenant, LIFE, key)
     }
@@ -436,7 +450,7 @@ fn spelled(record: &Record) -> Step {
 
 fn describe(record: &Record) -> String {
     let target = &record.action.target;
-    format!("{} on {} of account {}", record.action.playbook.as_str(), target.id, target.account)
+    format!("{} on {} of account {}", record.action.name(), target.id, target.account)
 }
 
 /// Holds an action while its work is done.

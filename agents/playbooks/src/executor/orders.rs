@@ -185,7 +185,8 @@ impl Executor {
             self.gate(&used, one.at).ask(&one.submitted, &docket.case).ok()
         });
         let askers = askers.collect();
-        let planned = super::plans::planned(self.bus.as_ref(), &self.settings.tenant, &docket.case).await?;
+        let planned =
+            super::plans::planned(self.bus.as_ref(), &self.settings.tenant, &docket.case, &self.settings.own).await?;
         Ok(Origin { planned, askers })
     }
 

@@ -97,15 +97,20 @@ impl Performance<'_> {
             Undo::Words(_) => &[],
         };
         let undoes = undoes.iter().chain(step.instead.iter().flat_map(|instead| &instead.undo));
-        let kept_later: Vec<&str> =
-            step.calls.iter().flat_map(|call| &call.keeps).map(|kept| kept.name).chain(["new_password"]).collect();
+        let kept_later: Vec<&str> = step
+            .calls
+            .iter()
+            .flat_map(|call| &call.keeps)
+            .map(|kept| kept.name.as_ref())
+            .chain(["new_password"])
+            .collect();
         for call in applies.chain(undoes) {
-            let is_made_later = call.when.is_some_and(|when| match when {
+            let is_made_later = call.when.as_ref().is_some_and(|when| match when {
                 crate::When::Known(name) | crate::When::Unknown(name) | crate::When::Is(name, _) => {
-                    kept_later.contains(&name)
+                    kept_later.contains(&name.as_ref())
                 }
             });
-            if !is_made_later && !value::holds(call.when, &self.known) {
+            if !is_made_later && !value::holds(call.when.as_ref(), &self.known) {
                 continue;
             }
             let mut places = Vec::new();
@@ -152,7 +157,7 @@ impl Performance<'_> {
     /// Makes calls in order. While undoing, what is gone needs no undoing, and what was never made has no name.
     async fn all(&mut self, calls: &[Call], undoing: bool) -> Result<(), Stop> {
         for call in calls {
-            if !value::holds(call.when, &self.known) {
+            if !value::holds(call.when.as_ref(), &self.known) {
                 continue;
             }
             match self.each(call).await {
@@ -191,7 +196,7 @@ impl Performance<'_> {
         if let (Some(lookup), Some(kept)) = (&call.unless, call.keeps.first()) {
             let found = self.read(&lookup.call, &lookup.path, known).await?;
             if value::is_known(Some(&found)) {
-                self.known.insert(kept.name.to_owned(), found);
+                self.known.insert(kept.name.clone().into_owned(), found);
                 return self.hold().await;
             }
         }
@@ -199,9 +204,9 @@ impl Performance<'_> {
         let answer = self.call(call, known).await?;
         failpoint::hit("executor.called");
         for kept in &call.keeps {
-            let found = value::kept(value::at(&answer, kept.path));
+            let found = value::kept(value::at(&answer, &kept.path));
             let found = if found.as_str().is_some_and(|text| kept.unset == Some(text)) { Value::Null } else { found };
-            self.known.insert(kept.name.to_owned(), found);
+            self.known.insert(kept.name.clone().into_owned(), found);
         }
         if call.keeps.is_empty() { Ok(()) } else { self.hold().await }
     }
@@ -236,7 +241,8 @@ impl Performance<'_> {
             _ => &step.verify,
         };
         let known = &self.known;
-        let due: Vec<&Check> = checks.iter().filter(|check| value::holds(check.read.call.when, known)).collect();
+        let due: Vec<&Check> =
+            checks.iter().filter(|check| value::holds(check.read.call.when.as_ref(), known)).collect();
         for check in &due {
             if !self.shows(check).await? {
                 return Ok(false);
@@ -262,7 +268,7 @@ impl Performance<'_> {
             return Ok(true);
         };
         // What was public is not made public again: there is nothing to look for then.
-        if !undo.iter().any(|call| value::holds(call.when, &before)) {
+        if !undo.iter().any(|call| value::holds(call.when.as_ref(), &before)) {
             return Ok(true);
         }
         if self.stands().await? {
@@ -274,10 +280,10 @@ impl Performance<'_> {
         }
         for capture in &step.captured_first {
             let answer = self.call(capture, &before).await?;
-            for kept in capture.keeps.iter().filter(|kept| names.contains(&kept.name)) {
-                let now = value::kept(value::at(&answer, kept.path));
+            for kept in capture.keeps.iter().filter(|kept| names.contains(&kept.name.as_ref())) {
+                let now = value::kept(value::at(&answer, &kept.path));
                 let now = if now.as_str().is_some_and(|text| kept.unset == Some(text)) { Value::Null } else { now };
-                if !value::is_same(before.get(kept.name).unwrap_or(&Value::Null), &now) {
+                if !value::is_same(before.get(kept.name.as_ref()).unwrap_or(&Value::Null), &now) {
                     return Ok(false);
                 }
             }
@@ -295,10 +301,10 @@ fn fault(error: &AwsError) -> Fault {
     }
 }
 
-/// Playbooks that this executor cannot bring through whole, and why.
+/// Playbooks that are no executor's, and whose they are.
 pub(crate) fn unbuilt(playbook: Playbook) -> Option<&'static str> {
     match playbook {
-        Playbook::PreserveLogs => Some("copying raw records is not built yet"),
+        Playbook::PreserveLogs => Some("it calls no account: `trailwarden case preserve` copies the records"),
         _ => None,
     }
 }

@@ -90,6 +90,7 @@ impl Bench {
             limits: Limits::default(),
             management_account: None,
             active_principals: 1_000,
+            own: vec![],
         }
     }
 
@@ -164,7 +165,7 @@ impl Bench {
     pub(crate) async fn plan(&self, case: &str, actions: &[Action]) {
         let step = |action: &Action| {
             json!({
-                "playbook": action.playbook.as_str(), "target": action.target.id, "target_kind": action.target.kind,
+                "playbook": action.name(), "target": action.target.id, "target_kind": action.target.kind,
                 "account": action.target.account, "region": action.target.region, "owner": action.owner,
             })
         };

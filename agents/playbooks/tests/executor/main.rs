@@ -6,5 +6,6 @@ mod http;
 mod mortal;
 mod moto;
 mod orders;
+mod own;
 mod role;
 mod twin;

@@ -22,13 +22,13 @@ use trailwarden_servers::{Moto, program};
 use crate::bench::{ACCOUNT, Bench, action};
 
 /// The account, as another client of AWS sees it.
-struct Account {
+pub(crate) struct Account {
     process: Child,
     answers: BufReader<ChildStdout>,
 }
 
 impl Account {
-    fn on(moto: &Moto) -> Self {
+    pub(crate) fn on(moto: &Moto) -> Self {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/python/account.py");
         let mut command = Command::new(program(&["python"]));
         command.arg(script).arg(moto.url()).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -37,7 +37,7 @@ impl Account {
         Self { process, answers }
     }
 
-    fn ask(&mut self, command: &str) -> Value {
+    pub(crate) fn ask(&mut self, command: &str) -> Value {
         writeln!(self.process.stdin.as_mut().expect("piped"), "{command}").expect("it listens");
         let mut line = String::new();
         #[expect(clippy::disallowed_methods, reason = "the test's own script writes the line")]
@@ -45,7 +45,7 @@ impl Account {
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"))
     }
 
-    fn state(&mut self) -> Value {
+    pub(crate) fn state(&mut self) -> Value {
         self.ask("state")
     }
 }
@@ -72,7 +72,7 @@ impl Aws for Narrowed {
     }
 }
 
-fn client(moto: &Moto, bench: &Bench) -> Arc<dyn Aws> {
+pub(crate) fn client(moto: &Moto, bench: &Bench) -> Arc<dyn Aws> {
     let own = || "example".to_owned();
     let base = Credentials { access_key_id: own(), secret_access_key: Secret::new(own()), session_token: None };
     let settings = Settings {
@@ -123,7 +123,7 @@ fn actions(made: &Value) -> Vec<Action> {
 }
 
 /// Lives an action on until it ends or reaches a state.
-async fn live(bench: &Bench, executor: &Executor, key: &str, until: Option<State>) {
+pub(crate) async fn live(bench: &Bench, executor: &Executor, key: &str, until: Option<State>) {
     for _ in 0..200 {
         let record = bench.record(executor, key).await;
         let Some((at, _)) = record.life.due() else { return };

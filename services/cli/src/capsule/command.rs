@@ -302,8 +302,19 @@ pub fn export(request: &ExportRequest, surroundings: &Surroundings<'_>) -> Resul
         );
         return Ok(ExitCode::from(WRONG));
     }
-    check_inputs(&request.logs)?;
     crate::outputs::check(&request.logs, &[&request.out])?;
+    let bytes = exported(request, surroundings)?;
+    write(&request.out, &bytes)?;
+    tell(&format!("capsule    {}, {} KiB; {HOLDS}\n", request.out.display(), bytes.len().div_ceil(1024)));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The capsule of one case of the logs named.
+///
+/// # Errors
+/// When they make no such case.
+pub(crate) fn exported(request: &ExportRequest, surroundings: &Surroundings<'_>) -> Result<Vec<u8>> {
+    check_inputs(&request.logs)?;
     let config = Config::load(request.config.as_deref(), surroundings.environment.iter().cloned())?;
     let scanner = Scanner::from_config(config)?;
     let inputs: Vec<Input> = request.logs.iter().map(Input::from_argument).collect();
@@ -326,9 +337,7 @@ pub fn export(request: &ExportRequest, surroundings: &Surroundings<'_>) -> Resul
             ));
         }
     }
-    write(&request.out, &bytes)?;
-    tell(&format!("capsule    {}, {} KiB; {HOLDS}\n", request.out.display(), bytes.len().div_ceil(1024)));
-    Ok(ExitCode::SUCCESS)
+    Ok(bytes)
 }
 
 /// Brings the case before the model that the configuration names, and says how far it agrees with what was said.

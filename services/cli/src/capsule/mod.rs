@@ -16,7 +16,7 @@ use trailwarden_pipeline::capsule::file::{FILE_BYTES_MAX, Head};
 use trailwarden_pipeline::capsule::{self, About, Capsule, Decided, Difference, Outcome, Stage, compare};
 use trailwarden_scorer::bundle::Schema;
 
-use crate::config::{self, Archive, Bus, Config, Council, Executor, Listen, Run, Scan, Telemetry, Windows};
+use crate::config::{self, Archive, Bus, Config, Council, Executor, Listen, Response, Run, Scan, Telemetry, Windows};
 use crate::findings::Finding;
 use crate::lines::brain_text;
 use crate::rules;
@@ -95,7 +95,8 @@ pub fn scanner_of(capsule: &Capsule) -> Result<Scanner, Error> {
     // A capsule carries what it needs: it names no files of whoever opens it.
     let config = settings(&config);
     let Capsule { rules, bundle, calibration, .. } = capsule;
-    let sources = Sources { rules: rules.clone(), bundle: bundle.clone(), calibration: calibration.clone() };
+    let sources =
+        Sources { rules: rules.clone(), bundle: bundle.clone(), calibration: calibration.clone(), playbooks: vec![] };
     Ok(Scanner::from_sources(config, sources)?)
 }
 
@@ -137,7 +138,7 @@ fn heard(scanner: &Scanner, finding: &Finding, transcript: &str) -> Result<Resul
     let said: Transcript = serde_json::from_str(transcript).map_err(Error::Transcript)?;
     let (negotiation, asks) = scanner.opened(&finding.case);
     let judgement = panel::replay(negotiation, asks, &said);
-    Ok(judgement.map(|judgement| Finding::new(finding.case.clone(), judgement)))
+    Ok(judgement.map(|judgement| Finding::new(finding.case.clone(), judgement, vec![])))
 }
 
 /// What was decided, as text.
@@ -188,12 +189,15 @@ fn settings(config: &Config) -> Config {
         archive: Archive::default(),
         council: Council::default(),
         notify: trailwarden_notify::config::Notify::default(),
+        response: Response::default(),
         executor: Executor::default(),
         listen: Listen::default(),
         telemetry: Telemetry::default(),
         ..config.clone()
     };
     settings.detections.rules.clear();
+    // No judgement rests on them.
+    settings.playbooks.files.clear();
     settings.model.bundle = None;
     settings.routing.calibration = None;
     settings

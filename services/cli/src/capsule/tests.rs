@@ -363,7 +363,7 @@ fn deliberated(scanner: &Scanner, capsule: &Capsule) -> Capsule {
     let panel = Panel::new(Arc::new(Scripted), &ROLES.into(), Severity::Low, Limits::default());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let (judgement, transcript) = runtime.block_on(deliberate(negotiation, asks, &panel));
-    let judged = Finding::new(finding.case, judgement);
+    let judged = Finding::new(finding.case, judgement, vec![]);
     let decided = decision(scanner, &judged).expect("a plan");
     let mut about = capsule.about.clone();
     (about.verdict, about.verdict_digest) = (judged.judgement.verdict.to_string(), decided.digest());

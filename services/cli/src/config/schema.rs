@@ -33,6 +33,8 @@ pub(super) const KEYS: &[Key] = &[
     of("routing", "calibration", Kind::Text),
     of("routing", "automatic_without_models", Kind::Truth),
     of("report", "language", Kind::Choice(&["en", "ko"])),
+    of("playbooks", "files", Kind::Texts(Form::Any)),
+    of("response", "evidence", Kind::Text),
     of("run", "tenant", Kind::Word),
     whole("run", "partitions", 1, 1_000),
     whole("run", "drain_s", 1, 3_600),

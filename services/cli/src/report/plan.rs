@@ -1,7 +1,7 @@
 //! What is proposed for a case: steps, the exact calls, and how each is taken back.
 
 use maud::{Markup, html};
-use trailwarden_core::plan::Action;
+use trailwarden_core::plan::{Action, Playbook};
 use trailwarden_playbooks::{Call, Step, Undo, cli_text, told};
 
 use crate::findings::Finding;
@@ -13,7 +13,7 @@ use crate::words::Words;
 const CALL_CHARS_MAX: usize = 16 * 1024;
 
 pub(super) fn section(finding: &Finding, w: &Words) -> Markup {
-    let actions = &finding.judgement.plan.actions;
+    let actions = &finding.actions;
     html! {
         h4 { (w.response) }
         @if actions.is_empty() {
@@ -34,7 +34,7 @@ fn step(action: &Action, step: Option<&Step>, w: &Words) -> Markup {
     let target = &action.target;
     html! {
         p.step {
-            strong { ((w.playbook)(action.playbook)) ":" } " "
+            strong { (title(action, w)) ":" } " "
             ((w.resource_kind)(target.kind)) " " (id(&target.id))
             @if !target.account.is_empty() { (w.in_account.0) (id(&target.account)) (w.in_account.1) }
             @if !target.region.is_empty() { ", " (id(&target.region)) }
@@ -44,7 +44,7 @@ fn step(action: &Action, step: Option<&Step>, w: &Words) -> Markup {
             @if !step.captured_first.is_empty() { (calls(w.kept_first, &step.captured_first)) }
             @for call in &step.calls { (exact_call(call, w)) }
             dl.facts {
-                dt { (w.affects) } dd { (say(step.blast_radius)) }
+                dt { (w.affects) } dd { (say(&step.blast_radius)) }
                 dt { (w.undo) }
                 dd {
                     @match &step.undo {
@@ -55,6 +55,14 @@ fn step(action: &Action, step: Option<&Step>, w: &Words) -> Markup {
                 @for note in &step.notes { dt { (w.note) } dd { (say(note)) } }
             }
         }
+    }
+}
+
+/// The menu's in words, the operator's by its name.
+fn title(action: &Action, w: &Words) -> String {
+    match action.playbook {
+        Playbook::Own => action.name().to_owned(),
+        known => (w.playbook)(known),
     }
 }
 

@@ -3,12 +3,23 @@
 use trailwarden_core::language::Language;
 use trailwarden_core::level::Level;
 use trailwarden_core::plan::{Mode, Playbook, Tier};
+use trailwarden_core::response::life::{State, Work};
 
-use super::Words;
+use super::{LifeWords, Words};
 use crate::figures::{self, count, counted};
 
 pub(super) const WORDS: Words = Words {
     language: Language::English,
+    life: LifeWords {
+        dry_head: "The life of a step, in dry run: nothing is called",
+        live_head: |endpoint| format!("The life of a step, at {endpoint}, approved by keys that are thrown away"),
+        plan: "plan",
+        rehearse: "rehearse",
+        approve: "approve",
+        approvers,
+        work,
+        state,
+    },
 
     events: |number| counted(number, "event"),
     cases: |number| counted(number, "case"),
@@ -328,6 +339,36 @@ fn tier(tier: Tier) -> &'static str {
         Tier::T1 => "T1, narrow and reversible",
         Tier::T2 => "T2, one approver",
         Tier::T3 => "T3, two approvers",
+    }
+}
+
+fn approvers(tier: Tier) -> &'static str {
+    match tier {
+        Tier::T0 => "any approver may order it; a change of the plan voids it",
+        Tier::T1 | Tier::T2 => "one approver signs exactly these calls, for 30 minutes; a change of the plan voids it",
+        Tier::T3 => "two approvers sign exactly these calls, for 30 minutes; a change of the plan voids it",
+    }
+}
+
+fn work(work: Work) -> &'static str {
+    match work {
+        Work::Capture => "capture",
+        Work::Join => "hold",
+        Work::Inspect => "inspect",
+        Work::Apply => "apply",
+        Work::ReadBack => "read back",
+        Work::Undo => "undo",
+        Work::CheckUndone => "check",
+    }
+}
+
+fn state(state: State) -> &'static str {
+    match state {
+        State::Intent => "intent: what was is kept, and it can be brought back",
+        State::Applied => "applied",
+        State::Verified => "verified: it stands",
+        State::Undone => "undone: what was is back",
+        State::Failed => "failed",
     }
 }
 

@@ -5,13 +5,24 @@ use trailwarden_core::language::Language;
 use trailwarden_core::level::Level;
 use trailwarden_core::plan::{Mode, Playbook, Tier};
 use trailwarden_core::resource::ResourceKind;
+use trailwarden_core::response::life::{State, Work};
 use trailwarden_core::time::{DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS};
 
-use super::Words;
+use super::{LifeWords, Words};
 use crate::figures::{self, count};
 
 pub(super) const WORDS: Words = Words {
     language: Language::Korean,
+    life: LifeWords {
+        dry_head: "조치 한 단계의 전 과정(모의 실행, 호출 없음)",
+        live_head: |endpoint| format!("조치 한 단계의 전 과정({endpoint}, 일회용 키로 승인)"),
+        plan: "계획",
+        rehearse: "사전 검증",
+        approve: "승인",
+        approvers,
+        work,
+        state,
+    },
 
     events: |number| format!("이벤트 {}건", count(number)),
     cases: |number| format!("케이스 {}건", count(number)),
@@ -403,6 +414,7 @@ fn playbook(playbook: Playbook) -> String {
         Playbook::RescueKms => "KMS 키 복구",
         Playbook::ScpQuarantine => "SCP로 계정 격리",
         Playbook::PreserveLogs => "로그 보존",
+        Playbook::Own => "자체 플레이북",
     }
     .to_owned()
 }
@@ -413,6 +425,36 @@ fn tier(tier: Tier) -> &'static str {
         Tier::T1 => "T1, 범위가 좁고 되돌릴 수 있음",
         Tier::T2 => "T2, 승인자 1명",
         Tier::T3 => "T3, 승인자 2명",
+    }
+}
+
+fn approvers(tier: Tier) -> &'static str {
+    match tier {
+        Tier::T0 => "승인자 누구나 지시할 수 있으며, 계획이 바뀌면 무효입니다",
+        Tier::T1 | Tier::T2 => "승인자 한 명이 바로 이 호출에 30분간 유효한 서명을 하며, 계획이 바뀌면 무효입니다",
+        Tier::T3 => "승인자 두 명이 바로 이 호출에 30분간 유효한 서명을 하며, 계획이 바뀌면 무효입니다",
+    }
+}
+
+fn work(work: Work) -> &'static str {
+    match work {
+        Work::Capture => "이전 상태 보관",
+        Work::Join => "효과 요청",
+        Work::Inspect => "상태 확인",
+        Work::Apply => "적용",
+        Work::ReadBack => "다시 읽기",
+        Work::Undo => "되돌리기",
+        Work::CheckUndone => "복구 확인",
+    }
+}
+
+fn state(state: State) -> &'static str {
+    match state {
+        State::Intent => "의도: 이전 상태를 보관했고 되돌릴 수 있음",
+        State::Applied => "적용됨",
+        State::Verified => "검증됨: 적용 상태 유지",
+        State::Undone => "되돌림: 이전 상태로 복구",
+        State::Failed => "실패",
     }
 }
 

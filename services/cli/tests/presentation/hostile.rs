@@ -85,6 +85,5 @@ fn finding() -> Finding {
     judgement.evidence_digest = HOSTILE.into();
     judgement.plan.actions =
         vec![Action::proposed(Playbook::TagUser, sample::resource(ResourceKind::User, HOSTILE, false))];
-    finding.steps = Finding::new(finding.case.clone(), finding.judgement.clone()).steps;
-    finding
+    Finding::new(finding.case, finding.judgement, vec![])
 }

@@ -112,6 +112,8 @@ fn utility(option: &PlanOption) -> f64 {
         B::UnshareSnapshot | B::UnshareDbSnapshot | B::UnshareImage => (1.6, 0.1),
         B::ScpQuarantine => (1.8, 1.5),
         B::TagUser | B::TagRole | B::TagInstance | B::PreserveLogs => (0.0, 0.0),
+        // Not among what is chosen from: see [`super::own`].
+        B::Own => (0.0, 0.0),
     };
     let irreversibility = match option.playbook.tier() {
         Tier::T0 | Tier::T1 => 0.0,
@@ -206,7 +208,12 @@ fn answers(evidence: &Evidence, event: &Event, playbook: Playbook, created: bool
         B::RescueKms => &[P::KeyDestruction, P::DataDestruction],
         B::UnshareSnapshot | B::UnshareDbSnapshot | B::UnshareImage => &[P::ExternalSharing, P::PublicExposure],
         // The key in use is a session of the evidence, the person behind it a principal; whole accounts are for people.
-        B::DisableAccessKey | B::QuarantineUserHard | B::RevokeRoleSessions | B::ScpQuarantine | B::PreserveLogs => {
+        B::DisableAccessKey
+        | B::QuarantineUserHard
+        | B::RevokeRoleSessions
+        | B::ScpQuarantine
+        | B::PreserveLogs
+        | B::Own => {
             return false;
         }
     };

@@ -204,7 +204,7 @@ impl Origin {
     fn check(&self, proposal: &Proposal) -> Result<(), Refusal> {
         let is_same = |one: &Action, other: &Action| {
             let (own, planned) = (&one.target, &other.target);
-            one.playbook == other.playbook
+            (one.playbook, &one.own) == (other.playbook, &other.own)
                 && one.owner == other.owner
                 && (own.kind, &own.account, &own.region, &own.id)
                     == (planned.kind, &planned.account, &planned.region, &planned.id)
@@ -216,7 +216,7 @@ impl Origin {
         }
         match proposal.steps.iter().find(|step| !is_planned(&step.action)) {
             None => Ok(()),
-            Some(step) => Err(Refusal::Unplanned(step.action.playbook.as_str())),
+            Some(step) => Err(Refusal::Unplanned(step.action.name().to_owned())),
         }
     }
 }
@@ -246,7 +246,7 @@ pub enum Refusal {
     #[error("it is said that {0} asked for it, who has not signed for that")]
     Unasked(String),
     #[error("{0} is no step of the council's plan: whoever asks for it has to sign for that")]
-    Unplanned(&'static str),
+    Unplanned(String),
     #[error("the proposal was made longer ago than a day")]
     Ancient,
     #[error("there are as many orders about this case as may be")]
@@ -354,7 +354,7 @@ impl Gate<'_> {
         two_key: bool,
     ) -> Result<Approved<Proposal>, Refusal> {
         let proposal = self.proposal(text)?;
-        let tier = proposal.steps.iter().map(|step| step.action.tier.max(step.action.playbook.tier())).max();
+        let tier = proposal.steps.iter().map(|step| step.action.least_tier()).max();
         let tier = tier.unwrap_or(Tier::T3);
         let need = match tier {
             Tier::T0 => 0,

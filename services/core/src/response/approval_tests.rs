@@ -220,9 +220,9 @@ fn who_asks_is_proven_and_cannot_approve() {
     };
     // Nobody planned it: whoever says that the council asks for it made it up.
     let nothing = Origin::default();
-    assert_eq!(admit(&text, "ann", &nothing), Err(Refusal::Unplanned("quarantine_user_hard")));
+    assert_eq!(admit(&text, "ann", &nothing), Err(Refusal::Unplanned("quarantine_user_hard".to_owned())));
     let other = text.replace("alice", "alicf");
-    assert_eq!(admit(&other, "ann", &planned()), Err(Refusal::Unplanned("quarantine_user_hard")));
+    assert_eq!(admit(&other, "ann", &planned()), Err(Refusal::Unplanned("quarantine_user_hard".to_owned())));
     // A person asks for it, and has not said so.
     let own = other.replace("\"council\"", "\"ann\"");
     assert_eq!(admit(&own, "bob", &nothing), Err(Refusal::Unasked("ann".to_owned())));

@@ -23,7 +23,10 @@ pub fn idempotency_key(case: &str, action: &Action) -> String {
     let target = &action.target;
     let owner = action.owner.as_deref().unwrap_or_default();
     let kind = format!("{:?}", target.kind);
-    for text in [case, action.playbook.as_str(), &kind, &target.account, &target.region, &target.id, owner] {
+    // Of the operator's, one that says something else is another.
+    let own = action.own.as_ref().map(|own| format!("{}@{}", own.name, own.digest()));
+    let playbook = own.as_deref().unwrap_or(action.playbook.as_str());
+    for text in [case, playbook, &kind, &target.account, &target.region, &target.id, owner] {
         // The length first, so that no two lists of texts look the same.
         hasher.update((text.len() as u64).to_be_bytes());
         hasher.update(text.as_bytes());

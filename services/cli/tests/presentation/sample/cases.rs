@@ -135,8 +135,7 @@ pub(super) fn intrusion() -> Finding {
         ),
         step(Playbook::QuarantineUserHard, resource(ResourceKind::User, "ci-deploy", false)),
     ];
-    finding.steps = Finding::new(finding.case.clone(), finding.judgement.clone()).steps;
-    finding
+    Finding::new(finding.case, finding.judgement, vec![])
 }
 
 pub(super) fn sweep() -> Finding {
@@ -199,8 +198,7 @@ pub(super) fn sweep() -> Finding {
     let mut target = resource(ResourceKind::Role, "nightly-report-lambda", false);
     target.account = "444455556666".into();
     judgement.plan.actions = vec![step(Playbook::RevokeRoleSessions, target)];
-    finding.steps = Finding::new(finding.case.clone(), finding.judgement.clone()).steps;
-    finding
+    Finding::new(finding.case, finding.judgement, vec![])
 }
 
 pub(super) fn audit() -> Finding {

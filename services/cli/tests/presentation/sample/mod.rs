@@ -199,6 +199,7 @@ pub(crate) fn finding(
 ) -> Finding {
     let (first, last) = (signals.first().expect("a signal"), signals.last().expect("a signal"));
     Finding {
+        actions: vec![],
         judgement: Judgement {
             case_id: id.into(),
             verdict,

@@ -8,6 +8,7 @@ use crate::detection::error::Problem;
 use crate::feature::Feature;
 use crate::level::Severity;
 use crate::negotiation::predicate::Predicate;
+use crate::spelling::nearest;
 
 const TEXT_BYTES_MAX: usize = 16 * 1024;
 const LABELS_MAX: usize = 200;
@@ -121,24 +122,7 @@ impl Extension {
 
 /// The three predicates that differ from a word by the fewest letters.
 fn nearest_predicates(word: &str) -> Vec<&'static str> {
-    let mut names: Vec<_> = Predicate::ALL.iter().map(|predicate| predicate.name()).collect();
-    names.sort_by_cached_key(|name| (edits(word, name), *name));
-    names.truncate(3);
-    names
-}
-
-/// Letters to add, drop or change to make one word the other.
-fn edits(left: &str, right: &str) -> usize {
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (place, byte) in left.bytes().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], place + 1);
-        for (column, other) in right.bytes().enumerate() {
-            let changed = diagonal + usize::from(byte != other);
-            diagonal = row[column + 1];
-            row[column + 1] = changed.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[right.len()]
+    nearest(word, Predicate::ALL.iter().map(|predicate| predicate.name()), 3)
 }
 
 fn severity(word: &str) -> Result<Severity, Problem> {
