@@ -203,6 +203,7 @@ fn executor(bus: &Memory, registry: &Registry, key: &Arc<SigningKey>, stop: &Can
         management_account: None,
         active_principals: 1_000,
         own: vec![],
+        trails: vec![],
     };
     let deps = executor::Deps {
         bus: Arc::new(bus.clone()),

@@ -129,7 +129,10 @@ impl Cases {
     /// audited there; so is what does not come through the door, within bounds.
     async fn order(&self, id: &str, intents: &[Intent], submitted: Submitted) -> Result<Response<v1::Case>, Status> {
         let case = self.case(id).await?;
-        shaped(&submitted, &case.id, intents)?;
+        if let Err(misshapen) = shaped(&submitted, &case.id, intents) {
+            self.door.refused(&case.id, &Refusal::Malformed(misshapen.message().to_owned())).await;
+            return Err(misshapen);
+        }
         if !self.door.is_staffed() {
             self.door.refused(&case.id, &Refusal::Unknown("whoever sends it".to_owned())).await;
             let why =

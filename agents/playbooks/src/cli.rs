@@ -102,7 +102,7 @@ fn is_read_as_address(value: &Value) -> bool {
 fn variable(value: &Value) -> Option<String> {
     let object = value.as_object().filter(|object| object.len() == 1)?;
     let name = object.get(CAPTURED).or_else(|| object.get(SUPPLIED))?.as_str()?;
-    let is_name = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    let is_name = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
     is_name.then(|| format!("\"${name}\""))
 }
 

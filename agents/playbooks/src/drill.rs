@@ -239,7 +239,11 @@ async fn plan(bus: &dyn Bus, case: &str, action: &Action) -> Result<(), DrillErr
 
 impl Drill {
     async fn new(action: &Action, case: &str, aws: Arc<dyn Aws>, now: Timestamp) -> Result<Self, DrillError> {
-        let bus = Memory::default();
+        let at = Arc::new(AtomicI64::new(now.as_millis()));
+        let read = Arc::clone(&at);
+        let clock = Arc::new(move || Timestamp::from_millis(read.load(Ordering::SeqCst)));
+        // Orders are judged at the time that the bus stored them.
+        let bus = Memory::with_clock(clock.clone());
         bus.set_up(&Layout::single(TENANT, PARTITIONS)).await?;
         let bus: Arc<dyn Bus> = Arc::new(bus);
         let persons = PERSONS.map(|name| Ok((name.to_owned(), SigningKey::generate()?.1)));
@@ -251,8 +255,6 @@ impl Drill {
             tiers: tiers.clone(),
         };
         let registry = Registry::new(persons.iter().map(approver).collect()).map_err(DrillError::Impossible)?;
-        let at = Arc::new(AtomicI64::new(now.as_millis()));
-        let read = Arc::clone(&at);
         let executor_key = Arc::new(SigningKey::generate()?.1);
         let settings = Settings {
             tenant: TENANT.to_owned(),
@@ -262,8 +264,8 @@ impl Drill {
             management_account: Some(action.target.account.clone()),
             active_principals: 1,
             own: action.own.iter().cloned().collect(),
+            trails: vec![],
         };
-        let clock = Arc::new(move || Timestamp::from_millis(read.load(Ordering::SeqCst)));
         plan(bus.as_ref(), case, action).await?;
         let (on, of, key) = (Arc::clone(&bus), Arc::clone(&aws), Arc::clone(&executor_key));
         let executor = Executor::new(settings, on, of, key, clock, Metrics::nowhere());

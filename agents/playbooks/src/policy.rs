@@ -17,6 +17,13 @@ pub(crate) fn deny_all() -> String {
     }))
 }
 
+/// What AWS' own AWSCompromisedKeyQuarantineV3 denies, as far as a rehearsal needs it.
+pub(crate) fn quarantine() -> String {
+    const DENIED: &str = include_str!("../data/quarantine.txt");
+    let actions: Vec<&str> = DENIED.lines().filter(|line| !line.starts_with('#')).collect();
+    document(json!({ "Sid": "Quarantine", "Effect": "Deny", "Action": actions, "Resource": "*" }))
+}
+
 /// Denies whatever is asked with a token issued before `time`, rounded up to a whole second.
 pub(crate) fn deny_older_sessions(time: Timestamp) -> String {
     let into_second_ms = time.as_millis().rem_euclid(SECOND_MS);

@@ -24,6 +24,7 @@ use trailwarden_playbooks::keys::{SigningKey, random_hex};
 use trailwarden_playbooks::{CaseContext, GoodTrail, Undo, calls, cli_text, denial, known_good};
 
 use crate::command::{print, tell};
+use crate::config::Config;
 use crate::line::Line;
 use crate::untrusted::visible;
 
@@ -144,6 +145,15 @@ pub fn trails(path: &Path) -> Result<Vec<GoodTrail>> {
             .with_context(|| format!("executor.trails: a trail of {}", path.display()))
     });
     trails.collect()
+}
+
+/// Those that the configuration names, if it does.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn trails_of(config: &Config) -> Result<Vec<GoodTrail>> {
+    let trails = config.executor.trails.as_deref().map(|file| trails(Path::new(file)));
+    Ok(trails.transpose()?.unwrap_or_default())
 }
 
 /// What an operator has written down, beside the case's own plan.

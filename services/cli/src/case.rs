@@ -168,7 +168,7 @@ pub enum CaseCommand {
         #[command(flatten)]
         signing: Signing,
     },
-    /// Let what was done about a case stand for another week, unless it is undone before
+    /// Let what was done about a case stand for as long again from now, if you may approve such steps; T3 takes two
     Renew {
         /// Its id, as `case list` prints it
         id: String,
@@ -222,8 +222,7 @@ pub fn run(
             }
             command => {
                 let past = Past { location: &config.archive.location, environment: &surroundings.environment };
-                let trails = config.executor.trails.as_deref().map(|file| approver::trails(Path::new(file)));
-                let trails = trails.transpose()?.unwrap_or_default();
+                let trails = approver::trails_of(&config)?;
                 let own = own::load(&config.playbooks)?;
                 let tenant = config.run.tenant.clone();
                 let desk = Desk { tenant, now: surroundings.now, past, trails, own, config: &config };

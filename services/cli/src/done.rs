@@ -48,7 +48,8 @@ pub(crate) fn told(history: &History) -> Vec<String> {
     });
     let refused = history.audit.iter().filter(|entry| entry.what == "refused");
     let refused = refused.map(|entry| format!("{} refused: {}", entry.at, visible(&entry.detail, LINE_CHARS_MAX)));
-    ordered.chain(refused).chain(history.actions.iter().map(acted)).collect()
+    let lacking = history.lacking.iter().map(|what| format!("not told: {}", visible(what, LINE_CHARS_MAX)));
+    ordered.chain(refused).chain(history.actions.iter().map(acted)).chain(lacking).collect()
 }
 
 fn acted(action: &Acted) -> String {

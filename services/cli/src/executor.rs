@@ -77,6 +77,7 @@ pub(crate) fn world(
         management_account: own.management_account.clone(),
         active_principals: own.active_principals,
         own: own::load(&config.playbooks)?,
+        trails: approver::trails_of(config)?,
     };
     Ok((Own { settings }, Deps { bus, aws: Arc::new(client), key: Arc::new(key), clock, readiness, metrics }))
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use trailwarden_collector::{Input, collect};
-use trailwarden_core::plan::Action;
+use trailwarden_core::plan::{Action, Playbook};
 use trailwarden_core::resource::ResourceKind;
 use trailwarden_core::response::hold::Joined;
 use trailwarden_core::response::life::{Event, Life, Nature, State, WATCH_EVERY_MS, Work};
@@ -34,12 +34,15 @@ const LINE_CHARS_MAX: usize = 300;
 /// Pieces of work of one life.
 const TURNS_MAX: usize = 100;
 
-/// The step that is shown: of the most urgent case that has one, the first that denies a user or a role something.
+/// The step that is shown: of the most urgent case that has one, the first that denies a user or a role everything. The
+/// tourniquet, which leaves the most, would show little.
 fn shown(findings: &Findings) -> Option<(&Finding, &Action)> {
     let cases = findings.by_urgency();
     let denies = |finding: &&Finding, action: &&Action| {
         let context = context(finding);
-        matches!(action.target.kind, ResourceKind::User | ResourceKind::Role) && denial(action, &context).is_some()
+        action.playbook != Playbook::QuarantineUserSoft
+            && matches!(action.target.kind, ResourceKind::User | ResourceKind::Role)
+            && denial(action, &context).is_some()
     };
     let mut steps = cases.iter().flat_map(|finding| finding.actions.iter().map(|action| (*finding, action)));
     steps.find(|(finding, action)| denies(finding, action))
@@ -133,7 +136,11 @@ fn rehearsed(
 fn lived(action: &Action, finding: &Finding) -> Vec<(Timestamp, Work, State)> {
     let began = finding.case.last_event_time;
     let step = calls(action, &context(finding));
-    let nature = Nature { reversible: matches!(step.undo, Undo::Calls(_)), alternative: step.instead.is_some() };
+    let nature = Nature {
+        reversible: matches!(step.undo, Undo::Calls(_)),
+        alternative: step.instead.is_some(),
+        undoes_again: false,
+    };
     let mut life = Life::new(nature, began.plus_ms(LEASE_MS), began);
     let mut lived: Vec<(Timestamp, Work, State)> = Vec::new();
     for _ in 0..TURNS_MAX {

@@ -49,9 +49,9 @@ pub struct Trial {
     /// What it acts on: a name, an id or an ARN that is there
     #[arg(long, value_name = "ID")]
     target: Option<String>,
-    /// The target's account
-    #[arg(long, value_name = "ACCOUNT", default_value = "111122223333")]
-    account: String,
+    /// The target's account; by default the first that the playbook answers in, if it names any, else 111122223333
+    #[arg(long, value_name = "ACCOUNT")]
+    account: Option<String>,
     /// The target's region, for services that have any
     #[arg(long, value_name = "REGION", default_value = "us-east-1")]
     region: String,
@@ -127,7 +127,7 @@ fn test(trial: &Trial, surroundings: &Surroundings<'_>) -> Result<ExitCode> {
         Ok(own) => Arc::new(own),
         Err(flaws) => {
             let file = visible(&trial.file.to_string_lossy(), ANSWER_CHARS_MAX);
-            flaws.iter().for_each(|flaw| tell(&format!("{file}: {flaw}\n")));
+            flaws.iter().for_each(|flaw| tell(&format!("{file}: {}\n", visible(&flaw.to_string(), ANSWER_CHARS_MAX))));
             return Ok(ExitCode::from(WRONG));
         }
     };
@@ -162,7 +162,12 @@ fn test(trial: &Trial, surroundings: &Surroundings<'_>) -> Result<ExitCode> {
 fn action(own: &Arc<OwnPlaybook>, trial: &Trial) -> Action {
     let target = Resource {
         kind: own.answers.target,
-        account: trial.account.clone(),
+        account: trial
+            .account
+            .as_ref()
+            .or(own.answers.accounts.first())
+            .map_or("111122223333", String::as_str)
+            .to_owned(),
         region: trial.region.clone(),
         id: trial.target.clone().unwrap_or_else(|| "example".to_owned()),
         created: false,

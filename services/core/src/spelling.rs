@@ -28,7 +28,7 @@ mod tests {
 
     #[test]
     fn the_nearest_come_first() {
-        assert_eq!(nearest("stepz", ["undo", "steps", "checks"], 2), ["steps", "undo"]);
+        assert_eq!(nearest("stepz", ["undo", "steps", "checks"], 2), ["steps", "checks"]);
         assert!(nearest("x", [], 3).is_empty());
     }
 }

@@ -158,6 +158,7 @@ fn executor(moto: &Moto, bus: &Arc<dyn Bus>, ann: &SigningKey) -> (Config, Deps,
         management_account: None,
         active_principals: 1_000,
         own: vec![],
+        trails: vec![],
     };
     let deps = Deps {
         bus: Arc::clone(bus),

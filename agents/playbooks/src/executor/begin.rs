@@ -2,8 +2,8 @@
 
 use std::sync::PoisonError;
 
-use trailwarden_core::plan::Playbook;
-use trailwarden_core::response::approval::ProposedStep;
+use trailwarden_core::plan::{Action, Playbook};
+use trailwarden_core::response::approval::{COUNCIL, ProposedStep};
 use trailwarden_core::response::limits::Consent;
 use trailwarden_core::response::rehearsal::Rehearsed;
 use trailwarden_core::response::{digest, idempotency_key};
@@ -11,10 +11,10 @@ use trailwarden_core::time::HOUR_MS;
 use trailwarden_runtime::failpoint;
 
 use super::orders::{Beginning, LEASE_MS_MAX};
-use super::{Executor, ExecutorError, Record, begun, perform};
+use super::{Executor, ExecutorError, Record, begun, calls_digest, perform};
 use crate::call::Target;
 use crate::permissions::{self, SESSION_POLICY_MAX};
-use crate::{CaseContext, Step, calls, check_supplied, denial};
+use crate::{CaseContext, Step, calls, check_supplied, denial, known_good};
 
 impl Executor {
     pub(super) async fn begin_step(
@@ -42,9 +42,12 @@ impl Executor {
             action: action.clone(),
             reference_time: proposal.reference_time,
             proposal: beginning.digest.clone(),
+            requester: proposal.requester.clone(),
+            calls: calls_digest(&step),
+            lease_ms,
             approvers: approvers.to_vec(),
             begun_at: *now,
-            life: begun(&step, now.plus_ms(lease_ms), *now),
+            life: begun(&step, action, now.plus_ms(lease_ms), *now),
             known: proposed.supplied.clone(),
             holds: Vec::new(),
             holder: String::new(),
@@ -86,6 +89,13 @@ impl Executor {
         let needs_person = proposed.rehearsed.as_ref().is_some_and(Rehearsed::needs_person);
         let why = if !self.is_known(action) {
             "it is no playbook that this executor was given"
+        } else if !is_meant_for(action) {
+            "the playbook does not act on such a thing, or not in this account"
+        } else if proposal.requester == COUNCIL
+            && !proposed.supplied.is_empty()
+            && proposed.supplied != known_good(action, &self.settings.trails)
+        {
+            "what is given to it is not what executor.trails says, and the council asks for nothing else"
         } else if serde_json::to_value(step).ok().as_ref() != Some(&proposed.spelled) {
             "its calls are not those that this executor would make"
         } else if denies && proposed.rehearsed.is_none() {
@@ -107,5 +117,18 @@ impl Executor {
             return unbuilt.or(allowed.err().map(|refusal| refusal.to_string()));
         };
         Some(why.to_owned())
+    }
+}
+
+/// Whether a playbook acts on things of the target's kind, there: what is rehearsed and how narrow the executor's session is rest
+/// on the kind.
+fn is_meant_for(action: &Action) -> bool {
+    let target = &action.target;
+    match &action.own {
+        None => target.kind == action.playbook.target_kind(),
+        Some(own) => {
+            let accounts = &own.answers.accounts;
+            target.kind == own.answers.target && (accounts.is_empty() || accounts.contains(&target.account))
+        }
     }
 }

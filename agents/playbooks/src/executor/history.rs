@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::Serialize;
-use trailwarden_bus::{Bus, Stream, Subject};
+use trailwarden_bus::{Bus, Stored, Stream, Subject};
 use trailwarden_core::plan::Tier;
 use trailwarden_core::response::approval::{Intent, Order, Proposal, STEPS_MAX, Submitted};
 use trailwarden_core::response::audit::Entry;
@@ -15,10 +15,11 @@ use trailwarden_core::time::Timestamp;
 
 use super::{ExecutorError, LIFE, Record, read};
 
-/// Orders that are read; an executor takes no more of a case either.
-const ORDERS_MAX: usize = 64;
-/// Entries of the audit log that are told, the latest ones, and entries that are read at once.
+/// Messages about the case that are read; an executor looks through no more either.
+const MESSAGES_MAX: usize = super::orders::MESSAGES_MAX;
+/// Entries of the audit log that are told, the latest ones; entries that are looked through for them, and read at once.
 const ENTRIES_MAX: usize = 256;
+const LOOKED_THROUGH_MAX: u64 = 50_000;
 const PAGE: usize = 512;
 
 /// What was done about a case.
@@ -30,6 +31,9 @@ pub struct History {
     pub actions: Vec<Acted>,
     /// Entries about the case, oldest first, the latest 256.
     pub audit: Vec<Entry>,
+    /// What is not told here, and why; empty where all is.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lacking: Vec<String>,
 }
 
 /// A proposal that orders were about.
@@ -92,11 +96,11 @@ impl History {
 /// Reads it off the bus.
 ///
 /// # Errors
-/// [`ExecutorError`] when the bus does not answer, or an action's record cannot be read.
+/// [`ExecutorError`] when the bus does not answer.
 pub async fn history(bus: &dyn Bus, tenant: &str, case: &str) -> Result<History, ExecutorError> {
     let mut history = History::default();
     let mut proposals = BTreeMap::new();
-    let stored = bus.read(&Subject::order(tenant, case), 0, ORDERS_MAX).await?;
+    let stored = orders(bus, tenant, case, &mut history.lacking).await?;
     for message in &stored {
         let Ok(submitted) = serde_json::from_slice::<Submitted>(&message.payload) else { continue };
         let Ok(order) = serde_json::from_str::<Order>(&submitted.signed.order) else { continue };
@@ -115,14 +119,39 @@ pub async fn history(bus: &dyn Bus, tenant: &str, case: &str) -> Result<History,
     let steps = proposals.values().flat_map(|proposal| proposal.steps.iter().take(STEPS_MAX));
     let keys: BTreeSet<String> = steps.map(|step| idempotency_key(case, &step.action)).collect();
     for key in keys {
-        if let Some(stored) = bus.last(&Subject::action(tenant, LIFE, &key)).await? {
-            history.actions.push(acted(read(&key, &stored)?.0));
+        let Some(stored) = bus.last(&Subject::action(tenant, LIFE, &key)).await? else { continue };
+        match read(&key, &stored) {
+            Ok((record, _)) => history.actions.push(acted(record)),
+            Err(unreadable) => history.lacking.push(unreadable.to_string()),
         }
     }
     history.actions.sort_by(|a, b| (a.begun_at, &a.key).cmp(&(b.begun_at, &b.key)));
     history.proposals = proposals.into_iter().map(|(digest, proposal)| proposed(digest, proposal)).collect();
-    history.audit = entries(bus, tenant, case).await?;
+    history.audit = entries(bus, tenant, case, &mut history.lacking).await?;
     Ok(history)
+}
+
+/// The messages about a case.
+async fn orders(
+    bus: &dyn Bus,
+    tenant: &str,
+    case: &str,
+    lacking: &mut Vec<String>,
+) -> Result<Vec<Stored>, ExecutorError> {
+    let (subject, mut stored) = (Subject::order(tenant, case), Vec::new());
+    loop {
+        let after = stored.last().map_or(0, |last: &Stored| last.sequence);
+        let page = bus.read(&subject, after, PAGE).await?;
+        if page.is_empty() {
+            return Ok(stored);
+        }
+        if stored.len() >= MESSAGES_MAX {
+            break;
+        }
+        stored.extend(page);
+    }
+    lacking.push(format!("orders after the first {MESSAGES_MAX}"));
+    Ok(stored)
 }
 
 fn proposed(digest: String, proposal: Proposal) -> Proposed {
@@ -160,8 +189,18 @@ fn acted(record: Record) -> Acted {
 }
 
 /// The latest entries about a case.
-async fn entries(bus: &dyn Bus, tenant: &str, case: &str) -> Result<Vec<Entry>, ExecutorError> {
-    let (subject, mut after, mut kept) = (Subject::whole(Stream::Audit, tenant), 0, VecDeque::new());
+async fn entries(
+    bus: &dyn Bus,
+    tenant: &str,
+    case: &str,
+    lacking: &mut Vec<String>,
+) -> Result<Vec<Entry>, ExecutorError> {
+    let (subject, mut kept) = (Subject::whole(Stream::Audit, tenant), VecDeque::new());
+    let Some(latest) = bus.last(&subject).await? else { return Ok(Vec::new()) };
+    let mut after = latest.sequence.saturating_sub(LOOKED_THROUGH_MAX);
+    if after > 0 {
+        lacking.push(format!("entries of the audit log before its latest {LOOKED_THROUGH_MAX}"));
+    }
     loop {
         let page = bus.read(&subject, after, PAGE).await?;
         let Some(last) = page.last() else { return Ok(kept.into()) };

@@ -27,9 +27,10 @@ use trailwarden_core::plan::own::OwnPlaybook;
 use trailwarden_core::plan::{Action, Playbook};
 use trailwarden_core::response::approval::Registry;
 use trailwarden_core::response::audit::Note;
+use trailwarden_core::response::digest;
 use trailwarden_core::response::hold::Left;
 use trailwarden_core::response::life::{Event, Fault, Life, Misfit, Work};
-use trailwarden_core::response::limits::{Ledger, Limits};
+use trailwarden_core::response::limits::{Ledger, Limits, is_containment};
 use trailwarden_core::response::refusals::Refusals;
 use trailwarden_core::time::{DAY_MS, MINUTE_MS, SECOND_MS, Timestamp};
 use trailwarden_runtime::metrics::Metrics;
@@ -38,7 +39,7 @@ use trailwarden_runtime::{Clock, failpoint};
 use crate::aws::{Aws, Scope};
 use crate::keys::SigningKey;
 use crate::value::Known;
-use crate::{CaseContext, Step, calls, permissions};
+use crate::{CaseContext, GoodTrail, Step, calls, permissions};
 use audit::AuditLog;
 use perform::{Held, Performance};
 
@@ -61,6 +62,8 @@ const LIFE: &str = "life";
 /// An action that could not go on is let rest for so long, then for twice as long, at most the second; others go on.
 const SETBACK_MS: i64 = 2 * SECOND_MS;
 const SETBACK_MAX_MS: i64 = MINUTE_MS;
+/// Who have to agree to what is done to the protected.
+const PERSONS_OF_PROTECTED: usize = 2;
 /// Others that may move an action at the same moment before we give up.
 const RACES_MAX: usize = 16;
 
@@ -101,6 +104,8 @@ pub struct Settings {
     pub active_principals: usize,
     /// Playbooks of the operator's; no others are carried out.
     pub own: Vec<Arc<OwnPlaybook>>,
+    /// What trails should be: what a step of the council's may be given.
+    pub trails: Vec<GoodTrail>,
 }
 
 /// An executor at work.
@@ -200,12 +205,17 @@ impl Executor {
     pub async fn step(&self, key: &str) -> Result<Turn, ExecutorError> {
         let turn = self.step_now(key).await;
         let mut setbacks = self.setbacks();
-        if turn.is_ok() {
-            setbacks.remove(key);
-        } else {
-            let setback = setbacks.entry(key.to_owned()).or_default();
-            let pause_ms = (SETBACK_MS << setback.tries.min(6)).min(SETBACK_MAX_MS);
-            *setback = Setback { tries: setback.tries.saturating_add(1), until: (self.clock)().plus_ms(pause_ms) };
+        match turn {
+            Ok(Turn::Moved | Turn::Idle) => {
+                setbacks.remove(key);
+            }
+            // What of our work is unknown stays so.
+            Ok(Turn::Elsewhere) => {}
+            Err(_) => {
+                let setback = setbacks.entry(key.to_owned()).or_default();
+                let pause_ms = (SETBACK_MS << setback.tries.min(6)).min(SETBACK_MAX_MS);
+                *setback = Setback { tries: setback.tries.saturating_add(1), until: (self.clock)().plus_ms(pause_ms) };
+            }
         }
         turn
     }
@@ -215,6 +225,14 @@ impl Executor {
             return Ok(Turn::Idle);
         };
         self.see(&record);
+        if let Some(why) = foreign(&record) {
+            // Once for as long as this process tries.
+            if !self.setbacks().contains_key(key) {
+                self.note("executor", "refused", &record.case, key, &why, false).await?;
+                self.call_administrator(&record.case, (sequence, key), &why).await?;
+            }
+            return Err(ExecutorError::Record { key: key.to_owned(), why });
+        }
         let now = (self.clock)();
         let Some((at, _)) = record.life.due() else {
             return Ok(Turn::Idle);
@@ -223,8 +241,11 @@ impl Executor {
             return Ok(Turn::Idle);
         }
         if record.holder == self.settings.name {
-            // What of our own work came about before it failed is as unknown.
-            if self.setbacks().contains_key(key) {
+            // What of our own work came about before it failed is as unknown. Who was overtaken by an order does what it says:
+            // an undo that was asked for meanwhile was not begun, and a look would find what is only on its way.
+            let setback = self.setbacks().get(key).copied();
+            let is_applying = matches!(record.life.due(), Some((_, Work::Apply)));
+            if setback.is_some_and(|setback| setback.tries > 0 || is_applying) {
                 let _ = record.life.handle(Event::Taken, now);
             }
         } else {
@@ -270,9 +291,22 @@ impl Executor {
         // What the other way would have put there, and did not, is not ours to take back.
         let by_alternative = record.life.by_alternative && (!is_undoing || record.life.is_held());
         let (known, is_read) = (record.known.clone(), work == Work::ReadBack);
+        let is_guarded = work == Work::Apply
+            && is_containment(record.action.playbook)
+            && record.approvers.len() < PERSONS_OF_PROTECTED;
+        let is_barred = |name: &str| is_guarded && self.settings.limits.is_protected(name);
+        let is_whole = work == Work::Capture && record.action.own.is_some();
         let mut hold = Hold { executor: self, record, sequence, is_read, failed: None };
-        let mut performance =
-            Performance { aws: self.aws.as_ref(), scope, step: &step, by_alternative, known, held: &mut hold };
+        let mut performance = Performance {
+            aws: self.aws.as_ref(),
+            scope,
+            step: &step,
+            by_alternative,
+            known,
+            held: &mut hold,
+            is_barred: &is_barred,
+            is_whole,
+        };
         failpoint::hit("executor.held");
         let event = match others {
             None => performance.perform(work).await,
@@ -285,7 +319,7 @@ impl Executor {
         }
         let (mut record, sequence) = (hold.record, hold.sequence);
         let Some(event) = event else {
-            return Ok(Turn::Elsewhere);
+            return Ok(self.overtaken(&record.key));
         };
         record.known = known;
         self.came(record, sequence, event).await
@@ -343,8 +377,15 @@ impl Executor {
         record.held_until = if record.life.is_at_rest() { now } else { now.plus_ms(HOLD_MS) };
         match self.store(&record, sequence).await? {
             Some(_) => Ok(Turn::Moved),
-            None => Ok(Turn::Elsewhere),
+            None => Ok(self.overtaken(&record.key)),
         }
+    }
+
+    /// Somebody moved the action while it was worked on, such as by an order: what came of the work is not stored, so whoever
+    /// goes on, and be it we, reads AWS first.
+    fn overtaken(&self, key: &str) -> Turn {
+        self.setbacks().entry(key.to_owned()).or_default();
+        Turn::Elsewhere
     }
 
     /// Brings an action into being; `false` when it is there already.
@@ -399,6 +440,7 @@ impl Executor {
             open.insert(record.key.clone(), record.clone());
         } else {
             open.remove(&record.key);
+            self.setbacks().remove(&record.key);
         }
     }
 
@@ -448,6 +490,25 @@ fn spelled(record: &Record) -> Step {
     calls(&record.action, &CaseContext { case_id: &record.case, reference_time: record.reference_time })
 }
 
+/// Why this version leaves an action alone: it would make other calls than those that were signed, and undo others.
+fn foreign(record: &Record) -> Option<String> {
+    let is_signed = record.calls.is_empty() || record.calls == calls_digest(&spelled(record));
+    let why = "its calls are not those that were signed, since another version began it: it is left as it stands, and a \
+               person has to look";
+    (!is_signed).then(|| format!("{}: {why}", describe(record)))
+}
+
+/// sha256 of what a step calls and looks for; its words for people may change.
+fn calls_digest(step: &Step) -> String {
+    let undo = match &step.undo {
+        crate::Undo::Calls(calls) => calls.as_slice(),
+        crate::Undo::Words(_) => &[],
+    };
+    let all = (&step.captured_first, &step.derived, &step.calls, &step.instead, &step.verify, undo);
+    // Calls are always JSON.
+    digest(&serde_json::to_vec(&all).unwrap_or_default())
+}
+
 fn describe(record: &Record) -> String {
     let target = &record.action.target;
     format!("{} on {} of account {}", record.action.name(), target.id, target.account)
@@ -491,8 +552,12 @@ impl Held for Hold<'_> {
 }
 
 /// A life for an action that begins now.
-fn begun(step: &Step, lease_until: Timestamp, now: Timestamp) -> Life {
+fn begun(step: &Step, action: &Action, lease_until: Timestamp, now: Timestamp) -> Life {
     use trailwarden_core::response::life::Nature;
-    let nature = Nature { reversible: matches!(step.undo, crate::Undo::Calls(_)), alternative: step.instead.is_some() };
+    let nature = Nature {
+        reversible: matches!(step.undo, crate::Undo::Calls(_)),
+        alternative: step.instead.is_some(),
+        undoes_again: action.own.is_some(),
+    };
     Life::new(nature, lease_until, now)
 }

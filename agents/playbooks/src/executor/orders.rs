@@ -7,8 +7,10 @@ use std::collections::BTreeSet;
 use std::sync::PoisonError;
 
 use trailwarden_bus::{Sequence, Stored, Subject};
+use trailwarden_core::plan::Tier;
 use trailwarden_core::response::approval::{
-    Approved, Gate, Intent, Order, Origin, PROPOSAL_MS, Proposal, Refusal, STEPS_MAX, SignedOrder, Submitted,
+    APPROVAL_MS, Approved, Gate, Intent, Order, Origin, PROPOSAL_MS, Proposal, Refusal, STEPS_MAX, SignedOrder,
+    Submitted,
 };
 use trailwarden_core::response::digest;
 use trailwarden_core::response::idempotency_key;
@@ -16,13 +18,13 @@ use trailwarden_core::response::life::Event;
 use trailwarden_core::response::refusals::Told;
 use trailwarden_core::time::{DAY_MS, Timestamp};
 
-use super::{Executor, ExecutorError};
+use super::{Executor, ExecutorError, Record};
 use crate::keys::Ed25519;
 
 /// The longest that a step stands without a person renewing it.
 pub const LEASE_MS_MAX: i64 = 7 * DAY_MS;
 /// Messages about one case that are looked through: what was let in at the door is far less.
-const MESSAGES_MAX: usize = 1_024;
+pub(super) const MESSAGES_MAX: usize = 1_024;
 /// Messages that are read at once.
 const PAGE: usize = 64;
 
@@ -220,7 +222,7 @@ impl Executor {
 
     /// Actions of a case that are not at their end: those that were seen, and those that its orders began elsewhere a
     /// moment ago.
-    async fn standing(&self, docket: &Docket) -> Result<Vec<String>, ExecutorError> {
+    async fn standing(&self, docket: &Docket) -> Result<Vec<Record>, ExecutorError> {
         let case = &docket.case;
         let mut keys: BTreeSet<String> = {
             let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -234,10 +236,9 @@ impl Executor {
         let mut standing = Vec::new();
         for key in keys {
             match self.record(&key).await {
-                Ok(record) if record.as_ref().is_some_and(|(record, _)| record.life.due().is_some()) => {
-                    standing.push(key);
+                Ok(record) => {
+                    standing.extend(record.map(|(record, _)| record).filter(|record| record.life.due().is_some()))
                 }
-                Ok(_) => {}
                 // The others can be taken back all the same.
                 Err(error @ ExecutorError::Record { .. }) => {
                     self.note("executor", "refused", case, &key, &error.to_string(), false).await?;
@@ -279,15 +280,25 @@ impl Executor {
             Err(refusal) => return self.refused(case, sequence, &refusal).await,
         };
         let order = approved.get();
-        let keys = self.standing(docket).await?;
-        let (what, event) = match intent {
-            Intent::Renew => ("renewed", Event::Renewed { until: (self.clock)().plus_ms(LEASE_MS_MAX) }),
-            _ => ("undo ordered", Event::UndoAsked(order.approver.clone())),
-        };
-        if keys.is_empty() {
+        let standing = self.standing(docket).await?;
+        if standing.is_empty() {
             return self.turned_down(case, sequence, "nothing of this case stands").await;
         }
-        for key in keys {
+        for record in standing {
+            let (key, now) = (record.key.clone(), (self.clock)());
+            let (what, event) = match intent {
+                Intent::Renew => ("renewed", Event::Renewed { until: now.plus_ms(record.lease_ms.min(LEASE_MS_MAX)) }),
+                _ => ("undo ordered", Event::UndoAsked(order.approver.clone())),
+            };
+            let why = super::foreign(&record).or_else(|| {
+                let why = self.why_not_renewed(turn, &record).filter(|_| intent == Intent::Renew)?;
+                Some(format!("{}: {why}", super::describe(&record)))
+            });
+            if let Some(why) = why {
+                self.note(&order.approver, "refused", case, &key, &why, false).await?;
+                self.call_administrator(case, (sequence, &key), &why).await?;
+                continue;
+            }
             self.note(&order.approver, what, case, &key, &order.reason, false).await?;
             if let Err(misfit) = self.order(&key, &event).await? {
                 self.note("executor", "refused", case, &key, &misfit.to_string(), false).await?;
@@ -295,6 +306,31 @@ impl Executor {
             }
         }
         Ok(())
+    }
+
+    /// Why an order does not prolong an action: it needs whom the action itself needed, and lately.
+    fn why_not_renewed(&self, turn: &Turn<'_>, record: &Record) -> Option<String> {
+        let Turn { docket, signed, .. } = turn;
+        let tier = record.action.least_tier();
+        let renews = docket.orders.iter().filter(|one| {
+            one.order.intent == Intent::Renew
+                && one.at.since_ms(record.begun_at) >= 0
+                && one.sequence <= signed.sequence
+                && signed.at.since_ms(one.at) < APPROVAL_MS
+                && self
+                    .gate(&docket.used(one.sequence), one.at)
+                    .command(&one.submitted.signed, &docket.case, Intent::Renew)
+                    .is_ok()
+        });
+        let may = |name: &&str| *name != record.requester && self.settings.registry.may(name, tier);
+        let persons: BTreeSet<&str> = renews.map(|one| one.order.approver.as_str()).filter(may).collect();
+        if !persons.contains(signed.order.approver.as_str()) {
+            return Some(format!("whoever prolongs it may approve {tier:?} and did not ask for it"));
+        }
+        // The protected needed two as well.
+        let needs_two = tier == Tier::T3 || record.approvers.len() > 1;
+        let lacks = needs_two && persons.len() < 2;
+        lacks.then(|| "a second approver has to renew it too, within half an hour".to_owned())
     }
 
     /// Writes down that an order is refused; where anybody can send such, within bounds.

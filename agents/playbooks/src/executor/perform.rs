@@ -1,5 +1,7 @@
 //! A piece of work against AWS: what the life asks for, done, as what came of it.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use trailwarden_core::plan::Playbook;
@@ -26,6 +28,10 @@ pub(super) struct Performance<'a> {
     /// Changed by what is captured and kept.
     pub(super) known: Known,
     pub(super) held: &'a mut dyn Held,
+    /// Names that nothing may be applied to, since too few persons agreed.
+    pub(super) is_barred: &'a (dyn Fn(&str) -> bool + Sync),
+    /// Whether all that the step puts there has to be missing before it is applied, for what is taken away is all of it.
+    pub(super) is_whole: bool,
 }
 
 /// Why work stopped.
@@ -34,6 +40,8 @@ enum Stop {
     /// A value that nothing provides.
     Unknown(String),
     Taken,
+    /// In words.
+    Barred(String),
 }
 
 impl From<AwsError> for Stop {
@@ -42,6 +50,8 @@ impl From<AwsError> for Stop {
     }
 }
 
+/// The longest that one call may take, credentials included: less than an action is held for when it is made.
+const CALL_MAX: Duration = Duration::from_secs(35);
 /// Items that one call is made for.
 const EACH_MAX: usize = 64;
 const PASSWORD_BYTES: usize = 24;
@@ -68,6 +78,7 @@ impl Performance<'_> {
         match done {
             Ok(event) => Some(event),
             Err(Stop::Taken) => None,
+            Err(Stop::Barred(why)) => Some(Event::Failed(Fault::Final, why)),
             Err(Stop::Unknown(name)) => Some(Event::Failed(Fault::Final, format!("nothing provides {name}"))),
             Err(Stop::Aws(error)) => Some(Event::Failed(fault(&error), error.to_string())),
         }
@@ -79,8 +90,14 @@ impl Performance<'_> {
         for derived in &self.step.derived {
             self.known.insert(derived.name.to_owned(), value::derived(derived, &self.known));
         }
-        if self.stands().await? {
+        let step = self.step;
+        let standing = self.standing(&step.verify).await?;
+        if !standing.is_empty() && standing.iter().all(|stands| *stands) {
             return Ok(Event::Captured { already: true });
+        }
+        if self.is_whole && standing.contains(&true) {
+            let why = "a part of it stands already, and undoing would take that away too: a person has to look";
+            return Err(Stop::Barred(why.to_owned()));
         }
         match self.missing() {
             Some(name) => Err(Stop::Unknown(name)),
@@ -201,6 +218,10 @@ impl Performance<'_> {
             }
         }
         self.hold().await?;
+        let barred = value::filled(&call.parameters, known).ok().and_then(|filled| self.barred(call, &filled));
+        if let Some(name) = barred {
+            return Err(Stop::Barred(format!("{name} is protected: two persons have to agree")));
+        }
         let answer = self.call(call, known).await?;
         failpoint::hit("executor.called");
         for kept in &call.keeps {
@@ -209,6 +230,13 @@ impl Performance<'_> {
             self.known.insert(kept.name.clone().into_owned(), found);
         }
         if call.keeps.is_empty() { Ok(()) } else { self.hold().await }
+    }
+
+    /// Whom or what a call would change and may not: it is known only now where it was looked up.
+    fn barred(&self, call: &Call, parameters: &Value) -> Option<String> {
+        let is_read = ["Get", "List", "Describe"].iter().any(|head| call.operation.starts_with(head));
+        let names = ["UserName", "RoleName", "Bucket"].into_iter().filter_map(|name| parameters.get(name)?.as_str());
+        names.filter(|name| !is_read && (self.is_barred)(name)).map(str::to_owned).next()
     }
 
     async fn hold(&mut self) -> Result<(), Stop> {
@@ -224,7 +252,10 @@ impl Performance<'_> {
             parameters,
             region: call.region.clone(),
         };
-        match self.aws.call(&self.scope, &request).await {
+        // Whoever is overtaken must not call any more: what it waits for longer than it holds the action, it has not done.
+        let answer = tokio::time::timeout(CALL_MAX, self.aws.call(&self.scope, &request)).await;
+        let unanswered = || AwsError::Unanswered { message: format!("within {} s", CALL_MAX.as_secs()) };
+        match answer.unwrap_or_else(|_| Err(unanswered())) {
             Err(error) if call.tolerates.contains(&error.code()) => Ok(Value::Null),
             answer => Ok(answer?),
         }
@@ -240,15 +271,20 @@ impl Performance<'_> {
             (Some(instead), true) => &instead.verify,
             _ => &step.verify,
         };
-        let known = &self.known;
-        let due: Vec<&Check> =
-            checks.iter().filter(|check| value::holds(check.read.call.when.as_ref(), known)).collect();
-        for check in &due {
-            if !self.shows(check).await? {
-                return Ok(false);
+        let standing = self.standing(checks).await?;
+        Ok(!standing.is_empty() && standing.into_iter().all(|stands| stands))
+    }
+
+    /// Of each check that is due, whether it shows; none after the first that does not, unless each has to be known.
+    async fn standing(&self, checks: &[Check]) -> Result<Vec<bool>, Stop> {
+        let mut standing = Vec::new();
+        for check in checks.iter().filter(|check| value::holds(check.read.call.when.as_ref(), &self.known)) {
+            standing.push(self.shows(check).await?);
+            if standing.last() == Some(&false) && !self.is_whole {
+                break;
             }
         }
-        Ok(!due.is_empty())
+        Ok(standing)
     }
 
     /// A check whose names are not known yet does not hold: what they name was not made. Nor does one whose object, such

@@ -206,6 +206,8 @@ fn is_kept(text: &str) -> bool {
 const DENYING: [&str; 4] =
     ["AWSDenyAll", "AWSCompromisedKeyQuarantine", "AWSCompromisedKeyQuarantineV2", "AWSCompromisedKeyQuarantineV3"];
 
+const BLOCKS: [&str; 4] = ["BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"];
+
 /// Whether a call may stand here. A playbook takes away, marks, protects and restores; it gives nobody anything, but for
 /// what an undo brings back.
 pub(super) fn allowed(service: &str, operation: &str, call: &OwnCall, is_undo: bool) -> Result<(), &'static str> {
@@ -247,11 +249,18 @@ pub(super) fn allowed(service: &str, operation: &str, call: &OwnCall, is_undo: b
             only_undo("sharing is withdrawn (ValuesToRemove); only an undo shares again")
         }
         ("s3", "PutBucketAcl") if !is("ACL", "private") => only_undo("a bucket's list is made private"),
+        // A part that is not named is switched off.
         ("s3", "PutPublicAccessBlock")
-            if call.with.values().any(|texts| texts.all().iter().any(|text| text == "false")) =>
+            if BLOCKS.iter().any(|part| !is(&format!("PublicAccessBlockConfiguration.{part}"), "true")) =>
         {
-            only_undo("a block is put in place, each part of it true")
+            only_undo("a block is put in place with all of its four parts, each true")
         }
+        ("cloudtrail", "UpdateTrail" | "PutEventSelectors") => {
+            only_undo("it can blind a trail; restore_trail brings back what a trail should be")
+        }
+        // Who dies between the call and its answer would make another.
+        ("ec2", "CreateSnapshots") => Err("nobody can tell whether it was made already; forensic_snapshot can"),
+        ("ec2", "CreateSecurityGroup") => Err("nobody can tell whether it was made already; isolate_ec2 can"),
         ("s3", "PutBucketVersioning") if !is("VersioningConfiguration.Status", "Enabled") => {
             only_undo("versioning is switched on")
         }
@@ -297,7 +306,7 @@ fn deserved(service: &str, operation: &str, call: &OwnCall, is_undo: bool) -> Ti
         {
             Tier::T1
         }
-        ("ec2", "CreateTags" | "DeleteTags" | "CreateSnapshots") => Tier::T1,
+        ("ec2", "CreateTags" | "DeleteTags") => Tier::T1,
         ("ec2", "ModifySnapshotAttribute" | "ModifyImageAttribute") | ("rds", "ModifyDBSnapshotAttribute")
             if !is_undo =>
         {

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 use trailwarden_core::plan::own::{
-    Condition, Expected, Flaw, OwnCall, OwnCheck, OwnPlaybook, OwnUndo, Piece, Slot, pieces, read,
+    Condition, Expected, Flaw, OwnCall, OwnCheck, OwnPlaybook, OwnUndo, Piece, Slot, is_word, pieces, read,
 };
 
 use crate::aws::facts::{Operation, Table};
@@ -79,6 +79,10 @@ fn step_len(step: &Step) -> usize {
 
 fn call(own: &OwnCall, target: &Target<'_>) -> Option<Call> {
     let (service, operation, facts) = operation(&own.service, &own.operation)?;
+    // They become variables of a shell where calls are shown, and a proposal may bring a playbook that nobody linted.
+    if !own.keep.keys().map(String::as_str).chain(own.only_if.as_ref().map(Condition::name)).all(is_word) {
+        return None;
+    }
     let fill = |text: &str| filled(text, target);
     let parameters = parameters::built(&facts.request, &own.with, &fill).ok()?;
     let call = match is_global(service) {

@@ -91,6 +91,7 @@ impl Bench {
             management_account: None,
             active_principals: 1_000,
             own: vec![],
+            trails: vec![],
         }
     }
 

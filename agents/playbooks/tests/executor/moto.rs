@@ -235,7 +235,6 @@ async fn a_trail_is_brought_back_to_what_the_operator_wrote_down_and_read_back()
     let advanced =
         json!([{ "Name": "all", "FieldSelectors": [{ "Field": "eventCategory", "Equals": ["Management"] }] }]);
     let restore = action(Playbook::RestoreTrail, ACCOUNT, "main");
-    let executor = bench.executor("one", client(&moto, &bench));
     for (nth, (selectors, value)) in
         [("EventSelectors", &all), ("AdvancedEventSelectors", &advanced)].into_iter().enumerate()
     {
@@ -247,6 +246,9 @@ async fn a_trail_is_brought_back_to_what_the_operator_wrote_down_and_read_back()
         });
         let good: GoodTrail = serde_json::from_value(good).expect("a trail");
         let case = format!("c{nth}");
+        let mut settings = bench.settings(&case);
+        settings.trails.push(good.clone());
+        let executor = bench.executor_with(settings, client(&moto, &bench));
         let proposal = bench.proposal_with(&case, std::slice::from_ref(&restore), &[good]);
         let key = bench.approve_proposal(&executor, &case, &proposal, &restore).await;
         live(&bench, &executor, &key, None).await;
@@ -265,6 +267,7 @@ async fn a_trail_is_brought_back_to_what_the_operator_wrote_down_and_read_back()
     }
     // Where nobody knows what was there, logging alone is brought back.
     account.ask("spoil");
+    let executor = bench.executor("one", client(&moto, &bench));
     let key = bench.approve(&executor, "c9", &restore).await;
     live(&bench, &executor, &key, None).await;
     assert_eq!(bench.record(&executor, &key).await.life.outcome(), Some(Outcome::DoneVerified));

@@ -2,15 +2,20 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
+use serde_json::Value;
+use tokio::sync::Notify;
 use trailwarden_bus::{Outgoing, Subject};
 use trailwarden_core::alert::Kind;
 use trailwarden_core::level::Severity;
 use trailwarden_core::plan::Playbook;
+use trailwarden_core::resource::ResourceKind;
 use trailwarden_core::response::approval::{APPROVAL_MS, Intent, Order};
 use trailwarden_core::response::life::{Outcome, State, Work};
 use trailwarden_core::time::{HOUR_MS, MINUTE_MS, SECOND_MS, Timestamp};
-use trailwarden_playbooks::aws::Aws;
-use trailwarden_playbooks::executor::{LEASE_MS_MAX, Record};
+use trailwarden_playbooks::GoodTrail;
+use trailwarden_playbooks::aws::{Aws, AwsError, Request, Scope};
+use trailwarden_playbooks::executor::{Executor, Record, Settings, Turn as ExecutorTurn};
 use trailwarden_proto::{v1, wire};
 
 use crate::bench::{ACCOUNT, Bench, TENANT, action};
@@ -182,25 +187,169 @@ async fn an_order_to_undo_reaches_what_another_executor_began_a_moment_ago() {
 }
 
 #[tokio::test]
-async fn a_lease_is_renewed_for_a_week_and_no_order_makes_it_shorter() {
+async fn a_lease_is_renewed_by_its_length_and_no_order_makes_it_shorter() {
     let bench = Bench::new().await;
     let twin = Arc::new(Twin::default());
     let executor = bench.executor("one", Arc::clone(&twin) as Arc<dyn Aws>);
     let key = bench.approve(&executor, "c1", &quarantine()).await;
     let until = |record: Record| record.life.lease_until.expect("it can be undone");
     let before = until(bench.record(&executor, &key).await);
+    bench.clock.turn_to(bench.clock.now().plus_ms(HOUR_MS));
     let renew = async || {
         let signed = bench.sign(&bench.order(Intent::Renew, "c1", "", "ann"));
         executor.take(&bench.send("c1", "", signed).await).await.expect("taken");
         until(bench.record(&executor, &key).await)
     };
     let renewed = renew().await;
-    assert_eq!(renewed, bench.clock.now().plus_ms(LEASE_MS_MAX));
+    assert_eq!(renewed, bench.clock.now().plus_ms(2 * HOUR_MS));
     assert!(renewed > before);
     // At the same moment there is nothing to add.
     assert_eq!(renew().await, renewed);
     assert_eq!(bench.audit().await.pop().expect("an entry").0, "refused");
     bench.verify_audit().await;
+}
+
+/// What two persons agreed to, one does not prolong.
+#[tokio::test]
+async fn whoever_prolongs_a_step_could_have_approved_it() {
+    let bench = Bench::new().await;
+    let twin = Arc::new(Twin::default());
+    let settings = Settings { management_account: Some(ACCOUNT.to_owned()), ..bench.settings("one") };
+    let executor = bench.executor_with(settings, Arc::clone(&twin) as Arc<dyn Aws>);
+    let key = bench.approve(&executor, "c1", &action(Playbook::ScpQuarantine, ACCOUNT, ACCOUNT)).await;
+    let until = async || bench.record(&executor, &key).await.life.lease_until;
+    let before = until().await;
+    let renew = async |who: &str| {
+        let signed = bench.sign(&bench.order(Intent::Renew, "c1", "", who));
+        executor.take(&bench.send("c1", "", signed).await).await.expect("taken");
+        until().await
+    };
+    bench.clock.turn_to(bench.clock.now().plus_ms(HOUR_MS));
+    assert_eq!((renew("ann").await, renew("ann").await), (before, before));
+    bench.clock.turn_to(bench.clock.now().plus_ms(APPROVAL_MS));
+    assert_eq!(renew("bob").await, before, "ann's was too long ago");
+    assert_eq!(renew("ann").await, Some(bench.clock.now().plus_ms(2 * HOUR_MS)));
+    bench.verify_audit().await;
+}
+
+/// What is asked for in the council's name is what the council and the operator say, down to the kind of the target.
+#[tokio::test]
+async fn what_does_not_fit_its_playbook_or_what_the_operator_wrote_down_is_not_begun() {
+    let bench = Bench::new().await;
+    let twin = Arc::new(Twin::default());
+    let good: GoodTrail = serde_json::from_value(serde_json::json!({
+        "account": ACCOUNT, "trail": "main", "S3BucketName": "trail-logs-example",
+    }))
+    .expect("a trail");
+    let restore = action(Playbook::RestoreTrail, ACCOUNT, "main");
+    let supplied = bench.proposal_with("c1", std::slice::from_ref(&restore), std::slice::from_ref(&good));
+    let mut misfit = quarantine();
+    misfit.target.kind = ResourceKind::Instance;
+    let unknowing = bench.executor("one", Arc::clone(&twin) as Arc<dyn Aws>);
+    let elsewhere = supplied.replace("trail-logs-example", "another-bucket");
+    for proposal in [supplied.clone(), elsewhere] {
+        let key = bench.approve_proposal(&unknowing, "c1", &proposal, &restore).await;
+        assert!(unknowing.record(&key).await.expect("answers").is_none());
+        let (what, detail) = bench.audit().await.pop().expect("an entry");
+        assert_eq!((what.as_str(), detail.contains("executor.trails")), ("refused", true), "{detail}");
+    }
+    // What a person asks for in their own name fits its playbook too.
+    let asked = bench.proposal("c2", &misfit).replace("\"council\"", "\"ann\"");
+    for (intent, who) in [(Intent::Propose, "ann"), (Intent::Approve, "bob")] {
+        let signed = bench.sign(&bench.order(intent, "c2", &asked, who));
+        unknowing.take(&bench.send_unplanned("c2", &asked, signed).await).await.expect("taken");
+    }
+    let (what, detail) = bench.audit().await.pop().expect("an entry");
+    assert_eq!((what.as_str(), detail.contains("does not act on such a thing")), ("refused", true), "{detail}");
+    let settings = Settings { trails: vec![good], ..bench.settings("two") };
+    let knowing = bench.executor_with(settings, Arc::clone(&twin) as Arc<dyn Aws>);
+    let key = bench.approve_proposal(&knowing, "c1", &supplied, &restore).await;
+    assert!(knowing.record(&key).await.expect("answers").is_some());
+    bench.verify_audit().await;
+}
+
+/// An AWS whose answer to a put waits until it is told to go on.
+#[derive(Default)]
+struct Slow {
+    twin: Twin,
+    is_reached: Notify,
+    may_go_on: Notify,
+}
+
+#[async_trait]
+impl Aws for Slow {
+    async fn call(&self, scope: &Scope, request: &Request) -> Result<Value, AwsError> {
+        let answer = self.twin.call(scope, request).await;
+        if request.operation == "PutUserPolicy" {
+            self.is_reached.notify_one();
+            self.may_go_on.notified().await;
+        }
+        answer
+    }
+}
+
+/// One executor at its put, which waits while another takes an order; both end.
+async fn ordered_in_mid_call(intent: Intent) -> (Bench, Arc<Slow>, Executor, String) {
+    let bench = Bench::new().await;
+    let slow = Arc::new(Slow::default());
+    let one = bench.executor("one", Arc::clone(&slow) as Arc<dyn Aws>);
+    let other = bench.executor("other", Arc::new(Twin::default()));
+    let key = bench.approve(&one, "c1", &quarantine()).await;
+    for _ in 0..2 {
+        one.step(&key).await.expect("captured, and joined");
+    }
+    bench.clock.turn_to(bench.clock.now().plus_ms(SECOND_MS));
+    let order = async {
+        slow.is_reached.notified().await;
+        let signed = bench.sign(&bench.order(intent, "c1", "", "ann"));
+        other.take(&bench.send("c1", "", signed).await).await.expect("taken");
+        slow.may_go_on.notify_one();
+    };
+    let (turn, ()) = tokio::join!(one.step(&key), order);
+    assert_eq!(turn.expect("goes on"), ExecutorTurn::Elsewhere);
+    (bench, slow, one, key)
+}
+
+#[tokio::test]
+async fn an_order_in_the_middle_of_a_call_makes_nobody_call_again() {
+    let (bench, slow, one, key) = ordered_in_mid_call(Intent::Renew).await;
+    one.step(&key).await.expect("looked");
+    assert_eq!(slow.twin.count("PutUserPolicy"), 1);
+    assert_eq!(bench.record(&one, &key).await.life.state, State::Applied);
+    bench.verify_audit().await;
+}
+
+/// Whatever a look would show: what was put may be on its way.
+#[tokio::test]
+async fn an_undo_that_is_ordered_in_the_middle_of_a_call_is_made() {
+    let (bench, slow, one, key) = ordered_in_mid_call(Intent::Undo).await;
+    one.step(&key).await.expect("undone");
+    assert_eq!((slow.twin.count("DeleteUserPolicy"), slow.twin.is_clean()), (1, true));
+    bench.verify_audit().await;
+}
+
+/// What another version began, whose calls are others, is left alone, and people hear of it.
+#[tokio::test]
+async fn calls_that_were_not_signed_are_not_made() {
+    let bench = Bench::new().await;
+    let twin = Arc::new(Twin::default());
+    let executor = bench.executor("one", Arc::clone(&twin) as Arc<dyn Aws>);
+    let key = bench.approve(&executor, "c1", &quarantine()).await;
+    let older = Record { calls: "0".repeat(64), ..bench.record(&executor, &key).await };
+    let payload = serde_json::to_vec(&older).expect("writes").into();
+    let subject = Subject::action(TENANT, "life", &key);
+    bench.bus.publish(&subject, Outgoing { payload, ..Outgoing::default() }).await.expect("stored");
+    for _ in 0..2 {
+        let refused = executor.step(&key).await.expect_err("left alone").to_string();
+        assert!(refused.contains("not those that were signed"), "{refused}");
+    }
+    let undo = bench.sign(&bench.order(Intent::Undo, "c1", "", "bob"));
+    executor.take(&bench.send("c1", "", undo).await).await.expect("taken");
+    let refusals = bench.audit().await.into_iter().filter(|(_, detail)| detail.contains("not those that were signed"));
+    assert_eq!(refusals.map(|(what, _)| what).collect::<Vec<_>>(), ["refused", "refused"], "the look, and the order");
+    assert_eq!(twin.count("GetUserPolicy") + twin.count("PutUserPolicy"), 0);
+    let told = bench.alerts().await;
+    assert!(told.iter().any(|alert| format!("{alert:?}").contains("not those that were signed")), "{told:?}");
 }
 
 /// What nobody signed takes no order's place, and fills no log.

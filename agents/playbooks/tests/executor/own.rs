@@ -12,6 +12,7 @@ use trailwarden_core::response::life::{Outcome, State};
 use trailwarden_core::time::HOUR_MS;
 use trailwarden_playbooks::aws::{Aws, AwsError, Request, Scope};
 use trailwarden_playbooks::drill;
+use trailwarden_playbooks::executor::Settings;
 use trailwarden_playbooks::load_own;
 use trailwarden_servers::Moto;
 
@@ -86,8 +87,7 @@ async fn what_the_executor_was_not_given_is_refused_and_what_it_began_is_undone_
         assert!(record.is_none(), "{action:?}");
     }
     let refused = bench.audit().await.into_iter().filter(|(what, _)| what == "refused").count();
-    // What carries no playbook asks for two persons, and has but one.
-    assert_eq!(refused, 2, "{:?}", bench.audit().await);
+    assert_eq!(refused, 3, "{:?}", bench.audit().await);
     assert_eq!(account.state(), before);
     // Begun by one executor, undone by another that knows the playbook no more.
     let action = step(&given, "alice");
@@ -99,6 +99,45 @@ async fn what_the_executor_was_not_given_is_refused_and_what_it_began_is_undone_
     live(&bench, &later, &key, None).await;
     assert_eq!(bench.record(&later, &key).await.life.outcome(), Some(Outcome::Undone));
     assert_eq!(account.state(), before);
+}
+
+/// Who is protected may turn up in an answer of AWS only; and what stood before is not taken away with the rest.
+#[tokio::test]
+async fn neither_the_protected_nor_what_others_put_there_is_touched() {
+    let moto = Moto::start();
+    let bench = Bench::new().await;
+    let mut account = Account::on(&moto);
+    let made = account.ask("set-up");
+    let all = [own(LOCK), own(RETIRE)];
+    let settings = |name: &str| Settings { own: all.to_vec(), ..bench.settings(name) };
+    let mut guarded = settings("one");
+    guarded.limits.protected.insert("alice".to_owned());
+    let executor = bench.executor_with(guarded, client(&moto, &bench));
+    let before = account.state();
+    let retire = step(&all[1], made["key"].as_str().expect("a key"));
+    let key = bench.approve(&executor, "c0", &retire).await;
+    live(&bench, &executor, &key, None).await;
+    let life = bench.record(&executor, &key).await.life;
+    assert_eq!(life.outcome(), Some(Outcome::Failed));
+    assert!(life.evidence.iter().any(|line| line.text.contains("alice is protected")), "{:#?}", life.evidence);
+    assert_eq!(account.state(), before);
+    let executor = bench.executor_with(settings("two"), client(&moto, &bench));
+    let lock = step(&all[0], "alice");
+    let parameters = json!({ "UserName": "alice", "Tags": [{ "Key": "security:case", "Value": "c1" }] });
+    let tag = Request { service: "iam".to_owned(), operation: "TagUser".to_owned(), parameters, region: None };
+    let allow = json!({
+        "Version": "2012-10-17", "Statement": [{ "Effect": "Allow", "Action": ["iam:TagUser"], "Resource": ["*"] }],
+    });
+    let scope = Scope { account: ACCOUNT.to_owned(), case: "c1".to_owned(), session_policy: allow.to_string() };
+    client(&moto, &bench).call(&scope, &tag).await.expect("tagged");
+    let before = account.state();
+    let key = bench.approve(&executor, "c1", &lock).await;
+    live(&bench, &executor, &key, None).await;
+    let life = bench.record(&executor, &key).await.life;
+    assert_eq!(life.outcome(), Some(Outcome::Failed));
+    assert!(life.evidence.iter().any(|line| line.text.contains("stands already")), "{:#?}", life.evidence);
+    assert_eq!(account.state(), before);
+    bench.verify_audit().await;
 }
 
 /// An AWS that forgets what one operation is told.

@@ -79,6 +79,7 @@ fn everything_set() -> Config {
             management_account: Some("111122223333".into()),
             ..Executor::default()
         },
+        response: Response { evidence: Some("evidence".into()) },
         telemetry: Telemetry { otlp: Some("http://127.0.0.1:4317".into()), ..Telemetry::default() },
         ..Config::default()
     }
@@ -104,6 +105,7 @@ fn the_schema_names_exactly_the_keys_of_the_types_and_of_the_default_file() {
     let schema: BTreeSet<String> = KEYS.iter().map(|key| format!("{}.{}", key.section, key.name)).collect();
     assert_eq!(keys(&table_of(&everything_set())), schema);
     let absent = [
+        "evidence",
         "close_below",
         "automatic_above",
         "calibration",

@@ -352,8 +352,8 @@ impl Evidence {
         self.learned_milli.is_some_and(|milli| f64::from(milli) / 1000.0 >= WORTH_JUDGING)
     }
 
-    /// Whether none of the case's events stands out to the model. The pack holds the heaviest, so this is so of those beyond it
-    /// too. An event that the model says nothing of is not faint.
+    /// Whether none of the events in the pack stands out to the model; those beyond it weigh less together with their
+    /// detections. An event that the model says nothing of is not faint.
     pub(super) fn is_faint_throughout(&self) -> bool {
         let is_faint =
             |event: &Event| event.learned_milli.is_some_and(|milli| f64::from(milli) / 1000.0 < STANDS_OUT_FROM);

@@ -270,7 +270,7 @@ pub fn pieces(text: &str) -> Result<Vec<Piece<'_>>, String> {
 }
 
 /// Lower-case letters, digits and underscores, a letter first; at most 64.
-pub(crate) fn is_word(text: &str) -> bool {
+pub fn is_word(text: &str) -> bool {
     text.len() <= 64
         && text.starts_with(|first: char| first.is_ascii_lowercase())
         && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')

@@ -184,6 +184,11 @@ impl Registry {
     pub fn approving(&self, tier: Tier) -> usize {
         self.0.values().filter(|approver| approver.tiers.contains(&tier)).count()
     }
+
+    /// Whether an approver may agree to what needs this tier.
+    pub fn may(&self, name: &str, tier: Tier) -> bool {
+        self.0.get(name).is_some_and(|approver| tier == Tier::T0 || approver.tiers.contains(&tier))
+    }
 }
 
 /// Stands where approvers stand for a step that needs none.
@@ -378,7 +383,7 @@ impl Gate<'_> {
                 return Err(Refusal::SelfApproved(order.approver));
             }
             // What needs nobody, anybody may order.
-            if tier > Tier::T0 && !approver.tiers.contains(&tier) {
+            if !self.registry.may(&approver.name, tier) {
                 return Err(Refusal::Beyond { approver: order.approver, tier });
             }
             if nonces.contains(&order.nonce) {

@@ -65,7 +65,7 @@ const KEYS: [&str; 3] = ["a", "b", "c"];
 
 impl World {
     fn new(stands: bool, leases_h: [i64; 3]) -> Self {
-        let nature = Nature { reversible: true, alternative: false };
+        let nature = Nature { reversible: true, alternative: false, undoes_again: false };
         let lives = leases_h.map(|hours| Life::new(nature, T0.plus_ms(hours * HOUR_MS), T0)).into();
         Self { stands, hold: Hold::default(), lives, now: T0, doing: vec![Doing::Nothing; 3] }
     }

@@ -114,6 +114,10 @@ pub struct Nature {
     pub reversible: bool,
     /// Whether there is another way, should the first be refused.
     pub alternative: bool,
+    /// Whether an undo that somebody died over is made again, whatever a look says: of several effects, one that is gone says
+    /// nothing of the others.
+    #[serde(default)]
+    pub undoes_again: bool,
 }
 
 /// One action's life as it is stored.
@@ -342,6 +346,9 @@ impl Life {
             Phase::Work(Work::Apply) => {
                 self.note(now, "taken over while it was applied: AWS is read first");
                 self.go(Phase::Work(Work::Inspect), now);
+            }
+            Phase::Undoing { work: Work::Undo, .. } if self.nature.undoes_again => {
+                self.note(now, "taken over while it was undone: it is undone again");
             }
             Phase::Undoing { work: Work::Undo, ends } => {
                 self.note(now, "taken over while it was undone: AWS is read first");

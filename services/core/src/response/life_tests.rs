@@ -6,7 +6,7 @@ use crate::time::HOUR_MS;
 const T0: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
 fn life(reversible: bool) -> Life {
-    Life::new(Nature { reversible, alternative: false }, T0.plus_ms(HOUR_MS), T0)
+    Life::new(Nature { reversible, alternative: false, undoes_again: false }, T0.plus_ms(HOUR_MS), T0)
 }
 
 /// Handles events at the times when their work is due.
@@ -120,11 +120,17 @@ fn after_a_crash_aws_is_read_first() {
     let mut undoing = lived(stood, &[Event::UndoAsked("ann".to_owned())]);
     undoing.handle(Event::Taken, T0).expect("taken");
     assert_eq!(undoing.due(), Some((T0, Work::CheckUndone)));
+    // Of several effects, one that is gone says nothing of the others.
+    let nature = Nature { reversible: true, alternative: false, undoes_again: true };
+    let mut undoing = lived(Life::new(nature, T0.plus_ms(HOUR_MS), T0), &APPLIED);
+    undoing.handle(Event::UndoAsked("ann".to_owned()), T0).expect("it can be undone");
+    undoing.handle(Event::Taken, T0).expect("taken");
+    assert_eq!(undoing.due(), Some((T0, Work::Undo)));
 }
 
 #[test]
 fn a_conflict_takes_the_other_way_once() {
-    let nature = Nature { reversible: true, alternative: true };
+    let nature = Nature { reversible: true, alternative: true, undoes_again: false };
     let conflict = Event::Failed(Fault::Conflict, "LimitExceeded".to_owned());
     let joined = [APPLIED[0].clone(), JOINED];
     let life = lived(Life::new(nature, T0, T0), &[&joined[..], std::slice::from_ref(&conflict)].concat());

@@ -140,13 +140,17 @@ impl Limits {
 
     /// Names are compared without their paths and without regard to case, as IAM does: a record tells them as its caller
     /// wrote them.
-    fn is_protected(&self, name: &str) -> bool {
+    pub fn is_protected(&self, name: &str) -> bool {
         let last = |text: &str| text.rsplit(['/', ':']).next().unwrap_or(text).to_ascii_lowercase();
         let (name, bare) = (name.to_ascii_lowercase(), last(name));
         self.protected.iter().any(|guarded| match guarded.strip_suffix('*') {
             Some(head) => {
                 let head = head.to_ascii_lowercase();
-                name.starts_with(&head) || bare.starts_with(&head)
+                // A target may be told by its bare name where the list has an ARN.
+                let bare_head = last(&head);
+                name.starts_with(&head)
+                    || bare.starts_with(&head)
+                    || (!bare_head.is_empty() && bare.starts_with(&bare_head))
             }
             None => bare == last(guarded),
         })
@@ -222,9 +226,16 @@ mod tests {
     #[test]
     fn the_protected_need_two_and_the_kill_switch_stops_all() {
         let mut limits = Limits::default();
-        limits.protected.extend(["break-glass".to_owned(), "deploy-*".to_owned()]);
+        let arns = "arn:aws:iam::1:role/release-*".to_owned();
+        limits.protected.extend(["break-glass".to_owned(), "deploy-*".to_owned(), arns]);
         let ledger = Ledger::default();
-        for name in ["TrailwardenExecutor", "arn:aws:iam::1:role/x/trailwardenexecutor", "Deploy-web", "Break-Glass"] {
+        for name in [
+            "TrailwardenExecutor",
+            "arn:aws:iam::1:role/x/trailwardenexecutor",
+            "Deploy-web",
+            "Break-Glass",
+            "release-web",
+        ] {
             let lock = action(Playbook::LockRoleTrust, "1", name);
             for consent in [Consent::Automatic, Consent::Person] {
                 let refused = limits.allow(&ledger, &lock, 100, consent, NOW);
