@@ -87,7 +87,9 @@ fn configured(cluster: &Cluster) -> Keys {
     let configuration = std::fs::read_to_string(cluster.configuration()).unwrap();
     let configuration = configuration.replace("warm_up_h = 24", "warm_up_h = 168");
     let executor = format!(
-        "[organisation]\naccounts = {ACCOUNTS:?}\n[executor]\nmode = \"approval\"\nkey = \"{}\"\napprovers = \"{}\"\n",
+        "[organisation]\naccounts = {ACCOUNTS:?}\n[response]\nevidence = \"{}\"\n[executor]\nmode = \"approval\"\nkey = \"{}\"\n\
+         approvers = \"{}\"\n",
+        folder.join("evidence").display(),
         own.display(),
         folder.join("approvers.jsonl").display()
     );
@@ -202,6 +204,25 @@ async fn what_people_sign_is_done_and_taken_back_and_written_down() {
     let told: Vec<String> = desk.audited().into_iter().map(|(what, _)| what).collect();
     for what in ["approved", "applying", "applied", "undo ordered", "undoing", "undone"] {
         assert!(told.iter().any(|told| told == what), "{what}: {told:?}");
+    }
+    // All of it is told with the case, once the last of it is stored.
+    let told = || {
+        let got = desk.ask(&["case", "get", &case]);
+        got.assert_code(0);
+        let got: Value = serde_json::from_str(&got.stdout).unwrap();
+        let response = &got["response"];
+        let of = |list: &str, member: &str| -> Vec<&str> {
+            response[list].as_array().unwrap().iter().map(|one| one[member].as_str().unwrap_or_default()).collect()
+        };
+        assert_eq!((of("orders", "intent"), response.get("lacking")), (vec!["approve", "undo"], None), "{response}");
+        assert!(of("audit", "what").contains(&"undone"), "{response}");
+        if of("actions", "outcome") == ["undone"] { Ok(()) } else { Err(response.to_string()) }
+    };
+    until("what was done", told).await;
+    for state in ["is kept, read-only", "was there already"] {
+        let preserved = desk.ask(&["case", "preserve", &case]);
+        assert!(preserved.assert_code(0).stderr.contains(state), "{}", preserved.told());
+        assert!(preserved.stdout.contains("activities.jsonl"), "{}", preserved.told());
     }
     for (words, code, expected) in [
         (&["audit", "verify", "--trust", &public][..], 0, "the audit log holds"),
